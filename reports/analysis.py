@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from reports.checked import check
 from reports.comparable import answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
@@ -17,6 +16,7 @@ from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
+from reports.statistics.comparisons import comparisons
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
@@ -48,6 +48,11 @@ class Analysis(Measured):
     """Table of the matrix -> its rows that are not in this profile."""
 
     @cached_property
+    def comparisons(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Table -> the paired differences of its rows."""
+        return {name: comparisons(table, self.computed_by, self.panels) for name, table in self.tables.items()}
+
+    @cached_property
     def signals(self) -> Mapping[str, SignalToNoise]:
         """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
         found = {}
@@ -70,7 +75,6 @@ def analyse(given: ReportInput) -> Analysis:
     Raises:
         ValueError: values that contradict each other (`checked`), or a table that names no row of the matrix.
     """
-    check(given)
     again = repeated(given)
     given = competing(given)
     axes = combinations(given, (cost.axes for cost in given.costs))
@@ -125,7 +129,7 @@ def _analysis(
     main = next((name for name in analysed if spec.main_table in (None, name.split("/")[0])), "")
     ranked = [row.label for row in rows if not row.reference]
     table = analysed[main] if main else tables.analyse(ranked, computed_by, means, draws, scored)
-    price, price_name = _price(spec, table.rows, costs)
+    price, price_name = price_of(spec, table.rows, costs)
     suffix = main.partition("/")[2]
     gains: dict[str, Gain] = {}
     for axes, compact in _compact(spec, rows).items():
@@ -159,6 +163,8 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        values=found.values,
+        instruments=found.instruments,
         crossed_out=found.crossed_out,
         everything=found.everything,
         draws=draws,
@@ -174,7 +180,7 @@ def _analysis(
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
-    """The part of report.json that is computed; NaN and infinities have become null."""
+    """The part of report.json that is computed; NaN still inside, `plain` makes it null."""
     rows: dict[str, dict[str, Any]] = {}
     for row in analysis.rows:
         rows[row.label] = {}
@@ -193,12 +199,9 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "missing": None if there is None or expected is None else expected - there,
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
-    found = {
+    return {
         "rows": rows,
-        "tables": {
-            name: tables.as_json(table, analysis.computed_by, analysis.panels)
-            for name, table in analysis.tables.items()
-        },
+        "tables": {name: tables.as_json(table, analysis.comparisons[name]) for name, table in analysis.tables.items()},
         "bounds": [row.label for row in analysis.rows if row.reference],
         "retained_gain": {row: gain.value for row, gain in analysis.gains.items()},
         "retained_gain_limits": {
@@ -208,17 +211,20 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
         **groups_json(analysis),
         "cost": analysis.costs,
     }
-    plainly: dict[str, Any] = plain(found)
-    return plainly
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: NaN and infinities become null, numpy numbers Python's."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, (bool, str)) or value is None:
+    if isinstance(value, str):
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)
@@ -256,7 +262,7 @@ def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _price(
+def price_of(
     spec: ReportSpec, rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> tuple[dict[str, float], str]:
     """The price of each row and its name: the first price that every row with costs has."""

@@ -3,10 +3,8 @@
 Everything is worked out before the first file is written, and each file appears whole.
 """
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from reports.against import Comparison, comparison_json
 from reports.analysis import analyse
@@ -15,6 +13,7 @@ from reports.figures.style import recorded
 from reports.forms.against_text import against_md
 from reports.forms.forms import forms
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
+from reports.json_text import indented
 from reports.page.page import page
 from reports.report_json import report_json
 from reports.results_csv import results_csv
@@ -45,15 +44,15 @@ def build(
     files: dict[str, bytes] = {
         name: text.encode("utf-8")
         for name, text in {
-            RESULTS: results_csv(input.values, violations(input.controls)),
-            NUMBERS: _json(report_json(input, analysis)),
+            RESULTS: results_csv(analysis.values, violations(input.controls)),
+            NUMBERS: indented(report_json(input, analysis)) + "\n",
             PAGE: html,
         }.items()
     }
     files |= forms(input, analysis, drawings, formats)
     if against is not None:
         files["against.md"] = against_md(against).encode("utf-8")
-        files["against.json"] = _json(comparison_json(against)).encode("utf-8")
+        files["against.json"] = (indented(comparison_json(against)) + "\n").encode("utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = folder / name
@@ -62,7 +61,3 @@ def build(
         temporary.write_bytes(content)
         temporary.replace(path)
     return list(files)
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n"

@@ -108,6 +108,30 @@ class Strip(OfCell):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Video(OfCell):
+    """A video of one case."""
+
+    branch: str
+    case: str
+    path: str
+    """MP4 file on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(OfCell):
+    """A job whose result is in the values of a cell."""
+
+    stage: str
+    branch: str
+    """Empty: its stage has none."""
+    job: str
+    """Its label, as commands take it."""
+    fingerprint: str
+    run: str = ""
+    """http address of its cell's run in the tracker; empty: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curve(OfCell):
     """The training loss of one cell."""
 
@@ -200,4 +224,7 @@ class ReportInput(CaseValues):
     registration: Registration | None = None
     """None: nothing was registered."""
     notes: Sequence[str] = field(default_factory=tuple)
-    """Notes for the first page, such as what this scale can and cannot show."""
+    """Notes for the first page, such as what this scale can and cannot show; the first stands beside the answer."""
+    sources: Sequence[Source] = field(default_factory=tuple)
+    """The jobs that the values come from."""
+    videos: Sequence[Video] = field(default_factory=tuple)

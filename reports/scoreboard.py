@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reports.checked import check
 from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import MARK, grouped, groups_of
@@ -97,7 +96,6 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     Raises:
         ValueError: values that contradict each other (`checked`).
     """
-    check(given)
     found = measured(given, combinations(given))
     columns = headlines(found)
     seeds = frozenset(given.seeds)

@@ -258,8 +258,8 @@ class ImageSpec:
     """What its lines show, from top to bottom; an image may have fewer."""
     gap: int = 0
     """Pixels between two pictures."""
-    chosen: Sequence[str] = ()
-    """Those of `frames` that stand beside the answer, of the best, the middle and the floor; empty: all."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Those of `frames` that stand beside the answer -> their names there, on its branch; empty: all."""
     order: Sequence[str] = ()
     """Branches in the order of the section; empty: as in `ReportSpec.branches`."""
 

@@ -171,25 +171,29 @@ def _write(
 
 
 def _shown_images(plan: Plan, reader: ArtifactReader, given: ReportInput) -> Mapping[str, Sequence[str]]:
-    """Job -> paths of its images that the report of `given` shows, relative to its artifact."""
+    """Job -> paths of its images and videos that the report of `given` shows, relative to its artifact."""
     from reports.analysis import analyse
     from reports.page.strips import chosen
+    from reports.page.videos import shown_videos
+    from reports.ranking import ranking
 
-    shown = {
-        (strip.row, strip.seed, strip.axes, strip.branch, strip.case)
-        for _, _, by_row in chosen(given, analyse(given))
-        for strip in by_row.values()
-    }
+    analysis = analyse(given)
+    strips = [strip for _, _, by_row in chosen(given, analysis) for strip in by_row.values()]
+    videos = [video for _, video in shown_videos(given, analysis, ranking(analysis))]
+    shown = {(one.row, one.seed, one.axes, one.branch, one.case) for one in strips}
+    filmed = {(one.row, one.seed, one.axes, one.branch, one.case) for one in videos}
     cells = {cell.id: cell for cell in plan.cells}
     found: dict[str, list[str]] = {}
     for job in plan.jobs.values():
-        if job.spec.images and reader.commit(job.id) is not None:
-            found[job.id] = [
-                f"{part}/{job.spec.images}/{Path(path).name}".lstrip("/")
-                for part, of in _by_part(job, [cells[cell] for cell in job.cells]).items()
-                for case, path in reader.images(job.id, part)
-                if any((one.row, one.seed, axes_text(one.axes), job.branch or "", case) in shown for one in of)
-            ]
+        if reader.commit(job.id) is None:
+            continue
+        for folder, read, wanted in ((job.spec.images, reader.images, shown), (job.spec.videos, reader.videos, filmed)):
+            for part, of in _by_part(job, [cells[cell] for cell in job.cells]).items() if folder else ():
+                found.setdefault(job.id, []).extend(
+                    f"{part}/{folder}/{Path(path).name}".lstrip("/")
+                    for case, path in read(job.id, part)
+                    if any((one.row, one.seed, axes_text(one.axes), job.branch or "", case) in wanted for one in of)
+                )
     return found
 
 

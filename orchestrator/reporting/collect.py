@@ -26,7 +26,9 @@ from reports.input import (
     ReportInput,
     ResultLine,
     RowInfo,
+    Source,
     Strip,
+    Video,
 )
 from workloads.contract.rows import row_from
 from workloads.contract.workload import LEFT_OUT, Workload
@@ -125,8 +127,12 @@ def report_input(
     )
     costs: list[Cost] = []
     strips: list[Strip] = []
+    videos: list[Video] = []
+    sources: list[Source] = []
     curves: list[Curve] = []
     workload = plan.workload
+    contrast = measured.spec.contrast
+    filmed = contrast[-1:] if contrast is not None else tuple(plan.branches)
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
     for cell in plan.cells:
@@ -141,6 +147,20 @@ def report_input(
             records = commit.result.get("records", {})
             told = records.get(spec.told) if spec.told else None
             notes += [str(sentence) for sentence in told] if isinstance(told, Mapping) else []
+            sources.append(
+                Source(
+                    row=cell.row,
+                    seed=cell.seed,
+                    axes=axes,
+                    stage=spec.name,
+                    branch=branch or "",
+                    job=plan.jobs[job].label,
+                    fingerprint=plan.jobs[job].fingerprint,
+                )
+            )
+            shown = reader.videos(job, plan.jobs[job].part_of(cell)) if spec.videos and branch in filmed else ()
+            for case, path in shown:
+                videos.append(Video(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -157,6 +177,8 @@ def report_input(
         costs=costs,
         strips=strips,
         curves=curves,
+        sources=sources,
+        videos=videos,
         durations=_durations(plan, durations),
         registration=registration_of(registered, plan, measured.spec),
         notes=list(dict.fromkeys(notes)),

@@ -27,6 +27,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.decoding import decoded
+from reports.columns import columns
 from reports.excerpt import excerpt
 from reports.input import (
     ControlsCertificate,
@@ -40,6 +41,7 @@ from reports.input import (
     Registration,
     ReportInput,
     RowInfo,
+    Source,
     Strip,
 )
 from reports.results_csv import results_csv, written_table
@@ -98,13 +100,14 @@ class KeptInput:
     notes: Sequence[str] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
+    sources: Sequence[Source] = field(default_factory=tuple)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
     registration: Registration | None = None
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources")
 """Fields that are kept as they are."""
 
 
@@ -123,7 +126,7 @@ def write_results_folder(folder: Path, given: ReportInput, plan: Plan, done: fro
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / INPUT).is_file())):
         raise PlanError(f"--export {folder}: exists and has no {INPUT}; allowed: a new folder, or one of --export")
     kept = excerpt(given)
-    values = results_csv(kept.values).encode("utf-8")
+    values = results_csv(columns(kept.values)).encode("utf-8")
     images = {_file_of(i, strip): Path(strip.path).read_bytes() for i, strip in enumerate(kept.strips)}
     strips = [
         KeptStrip(**_cell(strip), branch=strip.branch, case=strip.case, file=name, sha256=_sha256(content))

@@ -36,7 +36,7 @@ def forms(
     if "parquet" in formats:
         from reports.forms.parquet import results_parquet
 
-        found["results.parquet"] = results_parquet(given.values)
+        found["results.parquet"] = results_parquet(analysis.values)
     shown = [form for form in ("svg", "pdf") if form in formats]
     if shown:
         from reports.forms.figure_files import figure_files

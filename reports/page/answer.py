@@ -13,8 +13,9 @@ from reports.formats import number
 from reports.input import ReportInput
 from reports.page.data_links import Behind
 from reports.page.frames import Frames, frames_of
+from reports.page.shown import shown_rows
 from reports.page.strips import chosen
-from reports.ranking import RankedBranch, Ranking, ranking
+from reports.ranking import RankedBranch, Ranking
 from reports.spec import ImageSpec
 
 
@@ -45,9 +46,10 @@ class AnswerPart:
     """Empty: no image is there of the branch that answers."""
 
 
-def answer_part(given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook]) -> AnswerPart:
+def answer_part(
+    given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook], found: Ranking | None
+) -> AnswerPart:
     """The first screen; `looks`: of the rows."""
-    found = ranking(analysis)
     case, strips = ("", ()) if found is None else _strips(given, analysis, found)
     chart = "" if found is None else ranking_chart(found, looks, [_title(branch) for branch in found.branches])
     return AnswerPart(
@@ -60,20 +62,6 @@ def answer_part(given: ReportInput, analysis: Analysis, looks: Mapping[str, Fami
         case=case,
         strips=strips,
     )
-
-
-def shown_rows(analysis: Analysis, found: Ranking) -> list[tuple[str, str]]:
-    """(row, why it is shown): ceiling, the best row, the middle one of the ranking, floor; those that there are."""
-    order, spec = found.last.order, analysis.spec.references
-    rows = [(order[0], "best")] if order else []
-    if len(order) > 2:
-        rows.append((order[len(order) // 2], "middle"))
-    labels = {row.label.partition("/")[0]: row.label for row in reversed(analysis.rows) if row.reference}
-    if spec is not None and spec.ceiling in labels:
-        rows.insert(0, (labels[spec.ceiling], spec.ceiling_name))
-    if spec is not None and spec.floor in labels:
-        rows.append((labels[spec.floor], spec.floor_name))
-    return rows
 
 
 def _strips(given: ReportInput, analysis: Analysis, found: Ranking) -> tuple[str, list[AnswerStrip]]:
@@ -102,7 +90,7 @@ def _caption(analysis: Analysis, found: Ranking) -> str:
     first, last = found.branches[0].branch, found.last.branch
     drawn = len(drawn_rows(found))
     total = len(found.rows)
-    text = f"Every distinct row, best at the top{f', on {first} (left) and {last} (right)' if first != last else ''}"
+    text = f"Every distinct row, best at the top{f', on {first} and on {last}' if first != last else ''}"
     if total > drawn == MOST_ROWS:
         text = f"The best {drawn} of {total} distinct rows on {last}, best at the top"
     over = (

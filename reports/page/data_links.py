@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,6 @@ class Behind:
 
 
 def _cell(value: str | float | None) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     return as_text(value) if isinstance(value, str) else f"{value:.6g}"

@@ -1,7 +1,7 @@
 """Frames of a strip: the pictures of one image, each with what it shows; the page cuts them out when it is drawn."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +34,13 @@ class Frames:
     frames: Sequence[Frame]
 
 
-def frames_of(path: str, spec: ImageSpec, chosen: Sequence[str] = ()) -> Frames:
+def frames_of(path: str, spec: ImageSpec, chosen: Mapping[str, str] | None = None) -> Frames:
     """The pictures of a PNG.
 
     Args:
         path: of the file.
         spec: what its pictures show, left to right, with white gaps between them.
-        chosen: those that are wanted; empty: all.
+        chosen: those that are wanted -> their names; None or empty: all under their own.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,7 +51,7 @@ def frames_of(path: str, spec: ImageSpec, chosen: Sequence[str] = ()) -> Frames:
     rows = white.all(axis=1)
     tall = next((side for lines in range(len(spec.lines), 1, -1) if (side := _side(rows, lines, spec.gap))), height)
     frames = [
-        Frame(label=label, x=place * (wide + spec.gap), width=wide, height=tall)
+        Frame(label=(chosen or {}).get(label, label), x=place * (wide + spec.gap), width=wide, height=tall)
         for place, label in enumerate(spec.frames)
         if wide and (not chosen or label in chosen)
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reports import instruments, references
+from reports import references
 from reports.against import Comparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
@@ -26,8 +26,11 @@ from reports.page.readable import anchor, readable
 from reports.page.registration import registration_part
 from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
+from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
 from reports.page.tiles import tiles
+from reports.page.videos import clips
+from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
@@ -63,7 +66,8 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
-    judged, sized = instruments.agreement(given), frontier(analysis)
+    ranked, made = ranking(analysis), source_lines(given, analysis)
+    judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
         against=None if against is None else against_part(against),
@@ -71,6 +75,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
         table_in=filters.table_classes(analysis),
+        seed_in={seed: f" s{place}" for place, seed in enumerate(given.seeds)},
         seeds_of=seed_table(analysis, given.seeds),
         css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
@@ -87,13 +92,18 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
-        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks)),
+        data=figures.figures_data(given, analysis, ranked),
+        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks), ranked),
+        clips=clips(given, analysis, ranked),
+        sources=made,
+        source_of=anchors(made, analysis),
+        has_runs=any(job.run for line in made for job in line.jobs),
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
         registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
-        figures=figures.page_figures(given, analysis, looks, sized),
+        figures=figures.page_figures(given, analysis, looks, sized, ranked),
         frontier=sized,
         effects=effects_of(analysis),
         scaling=figures.scalings(analysis, looks),
@@ -123,6 +133,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         durations=by_stage(given.durations),
         excluded=missing.excluded(given),
         row_css=figures.row_css(analysis, looks),
+        price_name=figures.price_of_all(analysis, ranked)[1],
         quality=figures.quality_branch(scoring),
         sections=json.dumps(given.sections, indent=2, sort_keys=True, ensure_ascii=False),
         published=None if declared is None or published is None else published_part(declared, published, looks),

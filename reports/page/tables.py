@@ -1,5 +1,6 @@
 """Tables as the page prints them: cells of text, worked out before the template sees them."""
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
-from reports.statistics.table import comparisons
+
+MOST_COMPARED = 300
+"""Differences of pairs of rows that the page shows of a table."""
 
 BUNDLE = "bundle"
 """The metric of a bundle's column."""
@@ -67,6 +70,11 @@ class PrintedTable:
     """How many values a complete cell is a mean of, for the caption."""
 
 
+def branches_of(analysis: Analysis) -> list[str]:
+    """The branches in the order of the tables: those that are contrasted first, as a table may be wide."""
+    return list(dict.fromkeys((*analysis.scoring.ranked, *analysis.scoring.names)))
+
+
 def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
     """The columns of one branch: the main metrics, or every one."""
     better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
@@ -96,7 +104,7 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
     table = analysis.tables[name]
     bundled = analysis.scoring.bundled
     columns: list[Column] = []
-    for branch in analysis.scoring.names:
+    for branch in branches_of(analysis):
         own = columns_of(analysis, branch, every=False)
         columns += own
         if own and bundled is not None and branch == bundled.name:
@@ -113,13 +121,27 @@ def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
     return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
 
 
-def row_to_row(analysis: Analysis) -> list[tuple[str, list[dict[str, Any]]]]:
-    """(table, differences of its rows in pairs) of the tables that have any."""
-    return [
-        (name, found)
-        for name, table in analysis.tables.items()
-        if (found := comparisons(table, analysis.computed_by, analysis.panels))
-    ]
+@dataclass(frozen=True, kw_only=True)
+class ComparedRows:
+    """The differences of the rows of one table, in pairs, or the most significant ones."""
+
+    name: str
+    lines: Sequence[Mapping[str, Any]]
+    """As of `statistics.comparisons`."""
+    count: int
+    """All that there are; report.json has them."""
+
+
+def row_to_row(analysis: Analysis) -> list[ComparedRows]:
+    """The tables that have any: all pairs in their order, or `MOST_COMPARED` with the least p."""
+    found = []
+    for name, compared in analysis.comparisons.items():
+        lines = compared
+        if len(compared) > MOST_COMPARED:
+            lines = heapq.nsmallest(MOST_COMPARED, compared, key=lambda line: (line["p"], -abs(line["effect"])))
+        if compared:
+            found.append(ComparedRows(name=name, lines=lines, count=len(compared)))
+    return found
 
 
 def _printed(
@@ -153,7 +175,7 @@ def _printed(
         )
         for row in (*rows, *references)
     ]
-    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in analysis.scoring.names]
+    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in branches_of(analysis)]
     expected = sorted({analysis.panels[c.metric].expected for c in columns if c.metric in analysis.panels})
     return PrintedTable(
         name=name,

@@ -10,6 +10,7 @@ from made_input import made_input, without_figures
 from reports.analysis import analyse
 from reports.build import build
 from reports.checked import LARGEST, check, check_values
+from reports.columns import columns
 from reports.input import ReportInput, ResultLine
 from reports.scoreboard import scoreboard
 from reports.spec import BranchSpec, ReportSpec, ScorePart
@@ -55,32 +56,32 @@ def at_two(**fields: object) -> list[ResultLine]:
 )
 def test_a_contradiction_is_refused_with_its_place(values: Sequence[ResultLine], said: str) -> None:
     with pytest.raises(ValueError) as refused:
-        check_values(values, rows=["a", "b"], seeds={0}, place=lambda at: f"x:{at}")
+        check_values(columns(values), rows=["a", "b"], seeds={0}, place=lambda at: f"x:{at}")
     assert said in str(refused.value)
 
 
 def test_others_are_counted() -> None:
     values = [replace(one, value=float("nan")) for one in FOUR]
     with pytest.raises(ValueError, match=r"missing; 3 more values are refused$"):
-        check_values(values)
+        check_values(columns(values))
 
 
 def test_what_is_allowed_passes() -> None:
-    check_values([])
-    check_values(FOUR, rows=["a", "b", "c"], seeds=[0, 1])
-    check_values([line("a", "1", value=LARGEST * 0.99), line("b", "1", value=-0.0)])
-    check_values([line("a", "1"), line("b", "other", axes="k=1")])  # other axes may have other cases
-    check_values([line("a", "1"), line("a", "1", metric="n"), line("b", "1", metric="n"), line("b", "2")])
-    check_values([line("a", "1", unit="dB"), line("a", "1", branch="c", unit="points", better="low")])
+    check_values(columns([]))
+    check_values(columns(FOUR), rows=["a", "b", "c"], seeds=[0, 1])
+    check_values(columns([line("a", "1", value=LARGEST * 0.99), line("b", "1", value=-0.0)]))
+    check_values(columns([line("a", "1"), line("b", "other", axes="k=1")]))  # other axes may have other cases
+    check_values(columns([line("a", "1"), line("a", "1", metric="n"), line("b", "1", metric="n"), line("b", "2")]))
+    check_values(columns([line("a", "1", unit="dB"), line("a", "1", branch="c", unit="points", better="low")]))
 
 
 def test_instruments_have_a_unit_each() -> None:
     given = made_input(cases=2)
     other = [replace(v, unit="vlm:other") for v in given.values if v.metric == "judge"]
     doubled = replace(given, values=[*given.values, *[replace(v, unit="points:other") for v in other]])
-    check(doubled)
+    check(doubled, columns(doubled.values))
     with pytest.raises(ValueError, match="two values of loop/judge for row"):
-        check(replace(doubled, values=[*doubled.values, *other[:1], *other[:1]]))
+        check(doubled, columns([*doubled.values, *other[:1], *other[:1]]))
 
 
 def test_a_direction_other_than_the_declared_one_is_refused() -> None:
@@ -88,7 +89,7 @@ def test_a_direction_other_than_the_declared_one_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"b/m has better 'high', and the study declares 'low' \(ReportSpec.branches\)"
     ):
-        check_values(FOUR, spec=spec)
+        check_values(columns(FOUR), spec=spec)
 
 
 def doubled(values: list[ResultLine]) -> Sequence[ResultLine]:
@@ -124,5 +125,5 @@ def test_many_values_are_checked_fast() -> None:
         for m in range(8)
     ]
     begin = time.process_time()
-    check_values(values, rows=[f"r{r}" for r in range(10)], seeds=range(5))
+    check_values(columns(values), rows=[f"r{r}" for r in range(10)], seeds=range(5))
     assert time.process_time() - begin < 0.4  # measured: 0.03 s for these 20,000

@@ -12,6 +12,7 @@ from made_input import made_input, without_figures
 from second_study import second_study
 
 from reports.analysis import Analysis, analyse
+from reports.columns import columns
 from reports.figures.style import VARIABLES, recorded
 from reports.forms.figure_files import figure_files, page_palette
 from reports.forms.forms import FORMATS, forms
@@ -91,16 +92,17 @@ def test_no_character_of_a_name_is_latex() -> None:
     assert found.endswith(r"\textbackslash{}h \textasciitilde{} \textasciicircum{} \$i\$ \& --- é $\delta$ [U+4E2D]")
 
 
+@pytest.mark.slow  # imports pyarrow
 def test_parquet_has_the_values_of_the_csv(given: ReportInput) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    content = results_parquet(given.values)
+    content = results_parquet(columns(given.values))
     table = parquet.read_table(io.BytesIO(content))
     assert tuple(table.column_names) == COLUMNS
     rows = [(*(str(row[name]) for name in COLUMNS[:-1]), row["value"]) for row in table.to_pylist()]
-    known = read_results_csv(results_csv(given.values), "it")
+    known = read_results_csv(results_csv(columns(given.values)), "it")
     assert rows == [(*(str(getattr(v, name)) for name in COLUMNS[:-1]), v.value) for v in known]
-    assert results_parquet(given.values[::-1]) == content
-    assert results_parquet([])[:4] == b"PAR1"
+    assert results_parquet(columns(given.values[::-1])) == content
+    assert results_parquet(columns([]))[:4] == b"PAR1"
 
 
 @pytest.mark.slow  # every figure, three times
@@ -135,6 +137,7 @@ def test_the_style_sheet_names_a_colour_for_every_placeholder() -> None:
     assert len(set(found.values())) == len(found)
 
 
+@pytest.mark.slow  # imports pyarrow
 def test_only_forms_that_are_asked_for_are_made(given: ReportInput, analysis: Analysis) -> None:
     assert forms(given, analysis, [], []) == {}
     found: Mapping[str, bytes] = forms(given, analysis, [], ["md", "parquet", "svg"])

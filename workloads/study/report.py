@@ -268,10 +268,10 @@ REPORT = ReportSpec(
         heading="Source, turning point, tail",
         caption="where the camera starts, where it turns, and what it finds. With rendered worlds the second line is "
         "the truth.",
-        frames=("source", "turning point", "4th from last", "3rd from last", "2nd from last", "return"),
+        frames=("first", "middle", "last −3", "last −2", "last −1", "last"),
         lines=("generated", "truth"),
         gap=4,
-        chosen=("source", "turning point", "return"),
+        chosen={"first": "source", "middle": "turning point", "last": "return"},
         order=("return", "loop", "replay"),
     ),
     published=_published,

@@ -271,12 +271,13 @@ def _grid(table: PowerTable) -> list[str]:
     known = [one for one in table.comparisons if one.designs]
     heads = [f"{one.name if one.name in ('median', 'worst') else 'the'} pair" for one in known]
     lines = [
-        f"{'':>14}" + "".join(f"  {head:^17}" for head in heads),
+        (f"{'':>14}" + "".join(f"  {head:^17}" for head in heads)).rstrip(),
         f"{'seeds':>6} {'scenes':>7}" + f"  {'resolves':>9} {'power':>7}" * len(known) + f"  {unit + ' more':>17}",
     ]
     for at, (seeds, scenes, cost) in enumerate(table.costs):
         cells = "".join(
-            f"  {one.designs[at].detectable:>9.{table.decimals}f} {one.designs[at].power:>7.2f}" for one in known
+            f"  {one.designs[at].detectable:>9.{table.decimals}f} {math.floor(100 * one.designs[at].power) / 100:>7.2f}"
+            for one in known
         )
         hours = cost.device_hours if devices else cost.core_hours
         lines.append(f"{seeds:>6} {scenes:>7}{cells}  {_hours(hours):>17}")
