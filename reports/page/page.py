@@ -72,6 +72,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
         table_in=filters.table_classes(analysis),
+        seed_in={seed: f" s{place}" for place, seed in enumerate(given.seeds)},
         seeds_of=seed_table(analysis, given.seeds),
         css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
