@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from made_input import made_input, without_figures
+from pyarrow import parquet
 
 from orchestrator.ui.scores import scores_text
 from reports.analysis import Analysis, analyse
 from reports.columns import columns
 from reports.comparable import violations
+from reports.forms.forms import forms
+from reports.forms.markdown import report_md
 from reports.input import ReportInput
 from reports.page.page import page
 from reports.report_json import report_json
@@ -151,3 +154,15 @@ def test_the_table_in_the_terminal_marks_the_numbers(of_row: Any) -> None:
         f"\N{MULTIPLICATION SIGN} not comparable: evidence is violated in {ROW}; see `echo-matrix report`"
         in text.splitlines()
     )
+
+
+def test_the_other_forms_cross_out_too(of_row: Any) -> None:
+    given, found, _ = of_row
+    text = report_md(given, found)
+    lines = [line for line in text.splitlines() if line.startswith(f"| {ROW} | ~~")]
+    assert lines
+    assert f"Not comparable, as the control evidence did not hold: {ROW}." in text
+    [finding] = [line for line in text.splitlines() if line.startswith("| 3 |")]
+    assert re.search(r"\| not comparable \| ~~−?\d+\.\d points", finding)
+    table = parquet.read_table(io.BytesIO(forms(given, found, [], ["parquet"])["results.parquet"])).to_pylist()
+    assert {(v["row"], v["seed"]) for v in table if v["controls"] == "violated"} == {(ROW, 1)}

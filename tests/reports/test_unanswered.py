@@ -9,6 +9,7 @@ from made_input import made_input, without_figures
 
 from orchestrator.ui.scores import scores_text
 from reports.analysis import Analysis, analyse
+from reports.forms.markdown import report_md
 from reports.input import Missing, ReportInput, ResultLine
 from reports.page.tables import every_metric
 from reports.report_json import report_json
@@ -65,7 +66,9 @@ def test_report_page_and_terminal_show_the_bounds(whole: ReportInput, found: Ana
     assert "at_worst" not in told["rows"]["context-k5"]["return/judge"]
     [line] = [line for line in every_metric(found, "return").lines if line.row == ROW]
     texts = [cell.unanswered for cell in line.cells]
-    assert f"{bounds.at_worst:.1f} to {bounds.at_best:.1f} with 2 unanswered" in texts
+    between = f"{bounds.at_worst:.1f} to {bounds.at_best:.1f} with 2 unanswered"
+    assert between in texts
+    assert f"6/8; {between}]" in report_md(given, found)
     text = scores_text(given, 200)
     row = next(line for line in text.splitlines() if line.startswith(ROW))
     assert f"(6/8) [{bounds.at_worst:.1f} to {bounds.at_best:.1f}]" in row
