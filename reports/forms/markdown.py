@@ -175,10 +175,11 @@ def _disagreement(analysis: Analysis) -> list[str]:
     ]
     for table in inversions.inversion_tables(analysis):
         first, second = analysis.scoring.contrast or ("", "")
-        columns = (f"better on {first}", f"better on {second}", *table.headings, "probability")
+        columns = (f"better on {first}", f"better on {second}", *table.headings, "probability", "p adjusted")
         parts += [
-            f"### {escaped(table.name)}: {len(table.lines)} {'pair' if len(table.lines) == 1 else 'pairs'} ordered "
+            f"### {escaped(table.name)}: {table.count} {'pair' if table.count == 1 else 'pairs'} ordered "
             "differently",
+            escaped(table.chance),
             table_md([*map(escaped, columns)], [[*map(escaped, line)] for line in table.lines], left=2),
         ]
     return parts

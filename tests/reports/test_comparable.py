@@ -156,6 +156,7 @@ def test_the_table_in_the_terminal_marks_the_numbers(of_row: Any) -> None:
     )
 
 
+@pytest.mark.slow  # imports pyarrow
 def test_the_other_forms_cross_out_too(of_row: Any) -> None:
     given, found, _ = of_row
     text = report_md(given, found)
