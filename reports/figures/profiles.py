@@ -34,7 +34,7 @@ def performance_profiles(profile: PerformanceProfile, looks: Mapping[str, Family
                 color=look.colour,
                 linewidth=1.8 if row in named else 1.1,
                 alpha=1.0 if row in named else 0.45,
-                label=row if row in named else None,
+                label=row,
             )
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)

@@ -177,8 +177,7 @@ def _disagreement(analysis: Analysis) -> list[str]:
         first, second = analysis.scoring.contrast or ("", "")
         columns = (f"better on {first}", f"better on {second}", *table.headings, "probability", "p adjusted")
         parts += [
-            f"### {escaped(table.name)}: {table.count} {'pair' if table.count == 1 else 'pairs'} ordered "
-            "differently",
+            f"### {escaped(table.name)}: {table.count} {'pair' if table.count == 1 else 'pairs'} ordered differently",
             escaped(table.chance),
             table_md([*map(escaped, columns)], [[*map(escaped, line)] for line in table.lines], left=2),
         ]

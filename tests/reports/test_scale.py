@@ -112,6 +112,7 @@ def test_the_section_has_a_line_a_row_and_a_figure_a_branch(analysis: Analysis) 
     assert "spatial-withheld" not in lines, "another name of a row"
     assert [one.branch for one in part.profiles] == ["replay", "return"]
     assert all("<svg" in one.figure for one in part.profiles)
+    assert part.profiles[1].behind.csv.startswith("row,runs,above 0,above 0.05,")
     assert [len(shares) for _, _, shares in part.profiles[0].lines] == [11] * 7
     assert ("return/psnr_truth_last", "the floor (stands still) is at the cap of 100 dB") in part.own_unit
     assert part.improvements[1].columns[0] == "context-k1"
