@@ -113,7 +113,7 @@ class Spending:
         if not self.held_back:
             return ""
         held = counted(len(self.held_back), "job")
-        return f"{held} would not end within {' and '.join(self._budget.options.values())}; `run` continues"
+        return f"{held} did not start because of {' and '.join(self._budget.options.values())}; `run` continues"
 
     def _spent_s(self, unit: int, now: float) -> float:
         running = [units_of(job)[unit] * (now - since) for job, since in self._live.values() if since is not None]

@@ -35,7 +35,7 @@ def test_a_limit_starts_so_many_jobs_and_the_next_run_goes_on(toy: Toy) -> None:
     outcome = toy.run(small_plan(), budget=Budget(jobs=4))
     assert outcome.counts["done"] == len(toy.submitted()) == 4
     assert not outcome.interrupted and outcome.exit_code == 1
-    assert outcome.note.endswith("would not end within --limit 4; `run` continues")
+    assert outcome.note.endswith("did not start because of --limit 4; `run` continues")
     assert toy.run(small_plan()).counts == {"done": 9}
 
 
@@ -49,7 +49,7 @@ def test_what_would_end_too_late_does_not_start(toy: Toy) -> None:
     plan = make_plan([make_job("train", f"train/{n}") for n in range(2)])
     outcome = toy.run(plan, budget=Budget(until=toy.clock.time() + 1.0))
     assert outcome.counts.get("done", 0) == 0 and toy.submitted() == []
-    assert "2 jobs would not end within --until '" in outcome.note
+    assert "2 jobs did not start because of --until '" in outcome.note
 
 
 def test_what_takes_longer_than_was_thought_stops_at_a_checkpoint_when_the_time_has_come(toy: Toy) -> None:
@@ -70,7 +70,7 @@ def test_hours_of_devices_are_kept_to(toy: Toy) -> None:
     outcome = toy.run(plan, script, hosts=ONE, budget=Budget(device_hours=3.5 * seconds / 3600))
     assert sum(label.startswith("train/") for label in toy.submitted()) == 3
     assert "judge/loop/a" in toy.submitted(), "no device, no device-hours"
-    assert outcome.note.startswith("3 jobs would not end within --max-device-hours ")
+    assert outcome.note.startswith("3 jobs did not start because of --max-device-hours ")
 
 
 @pytest.mark.parametrize(
