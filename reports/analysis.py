@@ -80,7 +80,7 @@ def analyse(given: ReportInput) -> Analysis:
     """The analysis of a study.
 
     Raises:
-        ValueError: two values of one case and metric, or a table that names no row of the matrix.
+        ValueError: values that contradict each other (`checked`), or a table that names no row of the matrix.
     """
     again = repeated(given)
     given = competing(given)

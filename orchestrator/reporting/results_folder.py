@@ -44,7 +44,7 @@ from reports.input import (
     Source,
     Strip,
 )
-from reports.results_csv import read_results_csv, results_csv
+from reports.results_csv import results_csv, written_table
 from workloads.contract.json_files import object_of, read_plain
 
 INPUT, VALUES, FINGERPRINTS, STRIPS = "input.json", "results.csv.gz", "fingerprints.json", "strips"
@@ -186,8 +186,10 @@ def read_results_folder(folder: Path, plan: Plan) -> ReportInput:
         values = _decompressed(folder / VALUES)
         _check(values, kept.values_sha256, folder / VALUES)
         spec = report_spec(plan.workload)
+        table = written_table(values.decode("utf-8"), str(folder / VALUES))
+        table.check(spec, [info.name for info in kept.rows], kept.seeds)
         return ReportInput(
-            values=read_results_csv(values.decode("utf-8"), str(folder / VALUES)),
+            values=table.values,
             strips=[_strip(folder, strip) for strip in kept.strips],
             curves=[_curve(curve) for curve in kept.curves],
             spec=spec if kept.branches is None else restricted(spec, kept.branches),

@@ -7,6 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import references
+from reports.against import Comparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
@@ -16,6 +17,7 @@ from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, filters, groups, inversions, missing, tables
+from reports.page.against import against_part
 from reports.page.answer import answer_part
 from reports.page.axes import axis_parts
 from reports.page.costs import cost_table
@@ -41,8 +43,8 @@ GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
 
-def page(given: ReportInput, analysis: Analysis) -> str:
-    """The HTML of the report.
+def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+    """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
@@ -71,6 +73,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
+        against=None if against is None else against_part(against),
         filters=chosen,
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
