@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from reports.figures.labels import names_beside, names_in_column
 from reports.figures.style import INK, FamilyLook, drawn, point
@@ -19,6 +19,8 @@ PANELS = 2
 """Beside each other."""
 DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)))
 """Of the rows of a family, in turn."""
+MOST_POINTS = 100
+"""Of a line, after smoothing: more cannot be seen."""
 NAMED = 1.32
 """How much longer than the curves the axis is, for the names."""
 
@@ -101,6 +103,7 @@ def loss_curves(
 def _style(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=False, axis="x")
@@ -114,6 +117,7 @@ def _mean_and_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Flo
         window = max(1, values.size // 50)
         kept = np.convolve(values, np.full(window, 1 / window), mode="valid")
         smooth.append((np.asarray(curve.steps[window - 1 :], dtype=np.float64), kept))
-    steps = min((own for own, _ in smooth), key=len)
+    shortest = min((own for own, _ in smooth), key=len)
+    steps = shortest[np.unique(np.linspace(0, len(shortest) - 1, MOST_POINTS).round().astype(int))]
     together = np.stack([np.interp(steps, own, values) for own, values in smooth])
     return steps, together.mean(axis=0), together.min(axis=0), together.max(axis=0)
