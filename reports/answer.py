@@ -13,7 +13,7 @@ from reports.input import ReportInput
 from reports.ranking import RankedBranch, Ranking
 from reports.spec import ReferenceSpec, ReportSpec, Words
 from reports.statistics.intervals import LEVEL, Interval
-from reports.statistics.table import inversions
+from reports.statistics.inversions import inverted
 
 MOST_NAMED = 4
 """Rows that a sentence names; of more it says how many."""
@@ -170,7 +170,7 @@ def _most(analysis: Analysis) -> str:
     shares = []
     for name, table in analysis.tables.items():
         count = len(table.rows) * (len(table.rows) - 1) // 2
-        found = len(inversions(table))
+        found = len(inverted(table))
         if found and count >= FEWEST_PAIRS:
             shares.append((found / count, name, found, count))
     if len(analysis.tables) < 2 or not shares:
@@ -184,15 +184,13 @@ def _gaps(given: ReportInput, analysis: Analysis, ranking: Ranking | None) -> st
     if ranking is not None:
         crossed = _crossed_out(analysis, ranking)
         if crossed:
-            verb = "is" if len(crossed) == 1 else "are"
-            found.append(f"{_named(crossed, given.spec.words)} {verb} left out, as a control is violated")
+            found.append(f"left out, as a control is violated: {_named(crossed, given.spec.words)}")
         lacking = [row for row in ranking.rows if row not in ranking.last.scores and row not in crossed]
         if lacking:
-            verb = "has" if len(lacking) == 1 else "have"
-            found.append(f"{_named(lacking, given.spec.words)} {verb} no score on {ranking.last.branch}")
+            found.append(f"without a score on {ranking.last.branch}: {_named(lacking, given.spec.words)}")
     if given.missing:
-        found.append("1 result is missing" if len(given.missing) == 1 else f"{len(given.missing)} results are missing")
-    return "" if not found else f"{_capital(' and '.join(found))}: the answer may change with them."
+        found.append("missing: one result" if len(given.missing) == 1 else f"missing: {len(given.missing)} results")
+    return "" if not found else f"{_capital('; '.join(found))}. The answer may change with them."
 
 
 def _crossed_out(analysis: Analysis, ranking: Ranking) -> list[str]:

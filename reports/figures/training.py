@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.labels import names_beside, names_in_column
+from reports.figures.labels import ends, names_beside, names_in_column
 from reports.figures.style import INK, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.ranking import RankedBranch
@@ -19,8 +19,12 @@ PANELS = 2
 """Beside each other."""
 DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)))
 """Of the rows of a family, in turn."""
+MOST_POINTS = 100
+"""Of a line, after smoothing: more cannot be seen."""
 NAMED = 1.32
 """How much longer than the curves the axis is, for the names."""
+MOST_ROWS = 16
+"""Rows of a panel; of more, those whose loss ends lowest and highest are drawn."""
 
 
 def quality_against_cost(
@@ -71,7 +75,9 @@ def loss_curves(
     def draw(figure: Figure) -> None:
         panels = figure.subplots(down, min(PANELS, len(shown)), sharex=True, sharey=True, squeeze=False).flat
         for axes, family in zip(panels, shown, strict=False):
-            rows = [row for row in lines if family_of[row] == family]
+            every = [row for row in lines if family_of[row] == family]
+            rows = ends(sorted(every, key=lambda row: float(lines[row][1][-1])), MOST_ROWS)
+            rows = [row for row in every if row in rows]
             for place, row in enumerate(rows):
                 steps, mean, low, high = lines[row]
                 axes.fill_between(steps, low, high, color=families[family].colour, alpha=0.13, linewidth=0)
@@ -83,9 +89,10 @@ def loss_curves(
                     linestyle=DASHES[place % len(DASHES)],
                 )
             last = max(lines[row][0][-1] for row in rows)
-            _style(axes, names.get(family, family))
-            ends = [(float(lines[row][1][-1]), row) for row in rows]
-            names_in_column(axes, 1.01 * last, ends, side="right", size=8, color=INK)
+            which = "" if len(rows) == len(every) else f": lowest and highest {len(rows) // 2} of {len(every)} rows"
+            _style(axes, f"{names.get(family, family)}{which}")
+            at = [(float(lines[row][1][-1]), row) for row in rows]
+            names_in_column(axes, 1.01 * last, at, side="right", size=8, color=INK)
         longest = max(steps[-1] for steps, *_ in lines.values())
         for axes in list(panels)[len(shown) :]:
             axes.axis("off")
@@ -101,6 +108,7 @@ def loss_curves(
 def _style(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=False, axis="x")
@@ -114,6 +122,7 @@ def _mean_and_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Flo
         window = max(1, values.size // 50)
         kept = np.convolve(values, np.full(window, 1 / window), mode="valid")
         smooth.append((np.asarray(curve.steps[window - 1 :], dtype=np.float64), kept))
-    steps = min((own for own, _ in smooth), key=len)
+    shortest = min((own for own, _ in smooth), key=len)
+    steps = shortest[np.unique(np.linspace(0, len(shortest) - 1, MOST_POINTS).round().astype(int))]
     together = np.stack([np.interp(steps, own, values) for own, values in smooth])
     return steps, together.mean(axis=0), together.min(axis=0), together.max(axis=0)
