@@ -64,6 +64,8 @@ class _Reader:
                 yield self._drawing(token, html, found.end())
             elif not token.startswith("<"):
                 yield self._text(token)
+            elif token.startswith("<pre>"):
+                yield f'<pre role="region" tabindex="0" aria-label="{self._name()}">{token[5:]}'
             elif found.group(1) or token.startswith("<!"):
                 yield token
             else:

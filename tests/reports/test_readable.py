@@ -50,8 +50,10 @@ def test_the_first_use_of_a_term_in_a_section_leads_to_its_meaning() -> None:
 
 
 def test_nothing_is_read_within_styles_and_comments() -> None:
-    html = "<style>th > td { x: Holm }</style><!-- <table>Holm --><pre>Holm <b>x</b></pre>"
+    html = "<style>th > td { x: Holm }</style><!-- <table>Holm -->"
     assert readable(html, [HOLM]) == (html, [])
+    named = '<pre role="region" tabindex="0" aria-label="All"> Holm</pre>'
+    assert readable("<summary>All</summary><pre> Holm</pre>", [HOLM])[0] == f"<summary>All</summary>{named}"
 
 
 def test_a_study_may_define_a_general_term_otherwise() -> None:
