@@ -95,6 +95,7 @@ def case_values(
         excluded=_excluded(plan, cells),
         left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
+        defaults=plan.defaults,
         spec=spec_of_report,
         controls=certificate(reader),
     )

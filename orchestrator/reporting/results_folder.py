@@ -100,6 +100,7 @@ class KeptInput:
     notes: Sequence[str] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
+    defaults: Mapping[str, str] = field(default_factory=dict)
     sources: Sequence[Source] = field(default_factory=tuple)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
@@ -107,7 +108,7 @@ class KeptInput:
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources", "defaults")
 """Fields that are kept as they are."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.labels import names_beside, names_in_column
+from reports.figures.labels import ends, names_beside, names_in_column
 from reports.figures.style import INK, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.ranking import RankedBranch
@@ -23,6 +23,8 @@ MOST_POINTS = 100
 """Of a line, after smoothing: more cannot be seen."""
 NAMED = 1.32
 """How much longer than the curves the axis is, for the names."""
+MOST_ROWS = 16
+"""Rows of a panel; of more, those whose loss ends lowest and highest are drawn."""
 
 
 def quality_against_cost(
@@ -73,7 +75,9 @@ def loss_curves(
     def draw(figure: Figure) -> None:
         panels = figure.subplots(down, min(PANELS, len(shown)), sharex=True, sharey=True, squeeze=False).flat
         for axes, family in zip(panels, shown, strict=False):
-            rows = [row for row in lines if family_of[row] == family]
+            every = [row for row in lines if family_of[row] == family]
+            rows = ends(sorted(every, key=lambda row: float(lines[row][1][-1])), MOST_ROWS)
+            rows = [row for row in every if row in rows]
             for place, row in enumerate(rows):
                 steps, mean, low, high = lines[row]
                 axes.fill_between(steps, low, high, color=families[family].colour, alpha=0.13, linewidth=0)
@@ -85,9 +89,10 @@ def loss_curves(
                     linestyle=DASHES[place % len(DASHES)],
                 )
             last = max(lines[row][0][-1] for row in rows)
-            _style(axes, names.get(family, family))
-            ends = [(float(lines[row][1][-1]), row) for row in rows]
-            names_in_column(axes, 1.01 * last, ends, side="right", size=8, color=INK)
+            which = "" if len(rows) == len(every) else f": lowest and highest {len(rows) // 2} of {len(every)} rows"
+            _style(axes, f"{names.get(family, family)}{which}")
+            at = [(float(lines[row][1][-1]), row) for row in rows]
+            names_in_column(axes, 1.01 * last, at, side="right", size=8, color=INK)
         longest = max(steps[-1] for steps, *_ in lines.values())
         for axes in list(panels)[len(shown) :]:
             axes.axis("off")
