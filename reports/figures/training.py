@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.labels import names_beside, names_in_column
+from reports.figures.labels import MOST_LETTERS, names_beside, names_in_column, shortened
 from reports.figures.style import INK, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.ranking import RankedBranch
@@ -21,7 +21,7 @@ DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.
 """Of the rows of a family, in turn."""
 MOST_POINTS = 100
 """Of a line, after smoothing: more cannot be seen."""
-NAMED = 1.32
+NAMED = 1.5
 """How much longer than the curves the axis is, for the names."""
 
 
@@ -101,7 +101,7 @@ def loss_curves(
 
 
 def _style(axes: Any, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_title(shortened(title, MOST_LETTERS, len), loc="left", fontsize=10)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
