@@ -16,6 +16,7 @@ from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
+from reports.statistics.comparisons import comparisons
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
@@ -45,6 +46,11 @@ class Analysis(Measured):
     """`branch/metric` -> unit, of metrics without panels."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Table of the matrix -> its rows that are not in this profile."""
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Table -> the paired differences of its rows."""
+        return {name: comparisons(table, self.computed_by, self.panels) for name, table in self.tables.items()}
 
     @cached_property
     def signals(self) -> Mapping[str, SignalToNoise]:
@@ -157,6 +163,8 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        values=found.values,
+        instruments=found.instruments,
         crossed_out=found.crossed_out,
         everything=found.everything,
         draws=draws,
@@ -172,7 +180,7 @@ def _analysis(
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
-    """The part of report.json that is computed; NaN and infinities have become null."""
+    """The part of report.json that is computed; NaN still inside, `plain` makes it null."""
     rows: dict[str, dict[str, Any]] = {}
     for row in analysis.rows:
         rows[row.label] = {}
@@ -191,12 +199,9 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "missing": None if there is None or expected is None else expected - there,
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
-    found = {
+    return {
         "rows": rows,
-        "tables": {
-            name: tables.as_json(table, analysis.computed_by, analysis.panels)
-            for name, table in analysis.tables.items()
-        },
+        "tables": {name: tables.as_json(table, analysis.comparisons[name]) for name, table in analysis.tables.items()},
         "bounds": [row.label for row in analysis.rows if row.reference],
         "retained_gain": {row: gain.value for row, gain in analysis.gains.items()},
         "retained_gain_limits": {
@@ -206,17 +211,20 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
         **groups_json(analysis),
         "cost": analysis.costs,
     }
-    plainly: dict[str, Any] = plain(found)
-    return plainly
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: NaN and infinities become null, numpy numbers Python's."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, (bool, str)) or value is None:
+    if isinstance(value, str):
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)

@@ -3,12 +3,12 @@
 Everything is worked out before the first file is written, and each file appears whole.
 """
 
-import json
 from pathlib import Path
 
 from reports.analysis import analyse
 from reports.comparable import violations
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
+from reports.json_text import indented
 from reports.page.page import page
 from reports.report_json import report_json
 from reports.results_csv import results_csv
@@ -23,8 +23,8 @@ def build(folder: Path, input: ReportInput) -> None:
     """
     analysis = analyse(input)
     files = {
-        RESULTS: results_csv(input.values, violations(input.controls)),
-        NUMBERS: json.dumps(report_json(input, analysis), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        RESULTS: results_csv(analysis.values, violations(input.controls)),
+        NUMBERS: indented(report_json(input, analysis)) + "\n",
         PAGE: page(input, analysis),
     }
     folder.mkdir(parents=True, exist_ok=True)

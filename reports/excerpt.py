@@ -4,13 +4,12 @@ All values, costs, verdicts and durations stay. Strips and curves are chosen and
 depends on them.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.analysis import Analysis, analyse
 from reports.input import ReportInput, Strip
 from reports.page.figures import quality_branch
-from reports.page.strips import chosen
+from reports.page.strips import chosen, evenly
 from reports.statistics.scores import headline
 from reports.thinning import thinned
 
@@ -46,14 +45,9 @@ def _strips(given: ReportInput, analysis: Analysis) -> list[Strip]:
         ranked.sort(key=lambda row: means[row], reverse=better == "high")
         most = BY_EYE if branch == quality_branch(analysis.scoring) else 2
         kept = (
-            {ranked[i] for i in _even(len(ranked), most)}
+            {ranked[i] for i in evenly(len(ranked), most)}
             if most > 2
             else {*ranked[:1], *ranked[len(ranked) // 2 :][:1]}
         )
         found += [strip for row, strip in by_row.items() if row in kept or row.split("/")[0] in bounds]
     return found
-
-
-def _even(count: int, most: int) -> Sequence[int]:
-    """At most `most` of 0 .. count − 1, evenly spaced, both ends in."""
-    return range(count) if count <= most else [round(i * (count - 1) / (most - 1)) for i in range(most)]

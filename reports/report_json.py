@@ -3,13 +3,13 @@
 from dataclasses import asdict
 from typing import Any
 
-from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.answer import answer_json
 from reports.durations import by_stage
 from reports.factors import effects_json
 from reports.frontier import frontier_json
 from reports.input import ReportInput
-from reports.noise import competing, noise
+from reports.noise import noise
 from reports.power import power_json
 from reports.registration import registration_json
 from reports.scale import scale_json
@@ -22,7 +22,7 @@ VERSION = 1
 
 def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     """The object of report.json."""
-    found_noise, rest = noise(given), competing(given)
+    found_noise = noise(given)
     instrument_names = () if given.spec.instruments is None else (given.spec.instruments.name,)
     units = given.spec.words.units
     whole = {
@@ -31,6 +31,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "profile": given.profile,
         "git": given.git,
         "seeds": list(given.seeds),
+        "answer": answer_json(given, analysis),
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),
@@ -48,7 +49,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         },
         "not_comparable": _not_comparable(analysis),
         **({"noise": [asdict(line) for line in found_noise]} if found_noise else {}),
-        **{name: [asdict(pair) for pair in instruments.agreement(rest)] for name in instrument_names},
+        **{name: [asdict(pair) for pair in analysis.instruments] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
         "excluded": [asdict(one) for one in given.excluded],
@@ -96,9 +97,12 @@ def _not_comparable(analysis: Analysis) -> list[dict[str, Any]]:
 
 def published_json(spec: ReportSpec, published: PublishedTables) -> dict[str, Any]:
     """The same object for published tables; intervals are null."""
-    return {
-        "version": VERSION,
-        "source": published.source,
-        **computed_json(analyse_published(spec, published)),
-        "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
-    }
+    found: dict[str, Any] = plain(
+        {
+            "version": VERSION,
+            "source": published.source,
+            **computed_json(analyse_published(spec, published)),
+            "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
+        }
+    )
+    return found

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from reports.comparable import VIOLATED, Violation, is_violated
+from reports.columns import Columns
+from reports.comparable import VIOLATED, Violation, violated
 from reports.input import ResultLine
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -14,21 +15,38 @@ CONTROLS = "controls"
 """A last column, where a control did not hold: `violated` in the lines that rest on it, else empty."""
 
 
-def results_csv(values: Sequence[ResultLine], violated: Sequence[Violation] = ()) -> str:
+def results_csv(values: Columns, found: Sequence[Violation] = ()) -> str:
     """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line.
 
     Args:
         values: in any order.
-        violated: controls that did not hold; with some, there is a column `controls`.
+        found: controls that did not hold; with some, there is a column `controls`.
     """
+    values = values.in_order()
+    cells = _texts(values, "row", "seed", "axes", "branch")
+    cases = _texts(values, "case")
+    measures = _texts(values, "metric", "unit", "better")
+    numbers = map(repr, values.value.tolist())
+    columns: list[Iterable[str]] = [cells, cases, measures, numbers]
+    if found:
+        columns.append(VIOLATED if one else "" for one in violated(found, values).tolist())
+    lines = map(",".join, zip(*columns, strict=True))
+    return "\n".join([",".join((*COLUMNS, CONTROLS) if found else COLUMNS), *lines, ""])
+
+
+def _texts(values: Columns, *columns: str) -> Iterator[str]:
+    """Some columns of each line, written once for all lines in which they are the same."""
+    found, at = values.distinct(*columns)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow((*COLUMNS, CONTROLS) if violated else COLUMNS)
-    for v in sorted(values, key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric, v.unit)):
-        row, axes, branch, case, metric, unit = map(as_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
-        last = [VIOLATED if is_violated(violated, v, v.branch) else ""] if violated else []
-        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value)), *last])
-    return out.getvalue()
+    writer = csv.writer(out, lineterminator="")
+    texts = []
+    for names in found:
+        # A lone empty text would be quoted; before a comma it is not.
+        writer.writerow([*(as_text(name) if isinstance(name, str) else name for name in names), 0])
+        texts.append(out.getvalue().removesuffix(",0"))
+        out.seek(0)
+        out.truncate()
+    return map(texts.__getitem__, at.tolist())
 
 
 def read_results_csv(text: str, where: str) -> list[ResultLine]:

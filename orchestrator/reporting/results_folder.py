@@ -27,6 +27,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.decoding import decoded
+from reports.columns import columns
 from reports.excerpt import excerpt
 from reports.input import (
     ControlsCertificate,
@@ -125,7 +126,7 @@ def write_results_folder(folder: Path, given: ReportInput, plan: Plan, done: fro
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / INPUT).is_file())):
         raise PlanError(f"--export {folder}: exists and has no {INPUT}; allowed: a new folder, or one of --export")
     kept = excerpt(given)
-    values = results_csv(kept.values).encode("utf-8")
+    values = results_csv(columns(kept.values)).encode("utf-8")
     images = {_file_of(i, strip): Path(strip.path).read_bytes() for i, strip in enumerate(kept.strips)}
     strips = [
         KeptStrip(**_cell(strip), branch=strip.branch, case=strip.case, file=name, sha256=_sha256(content))

@@ -5,7 +5,7 @@ they are drawn: only then, after the layout, is it known where everything stands
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,6 +14,8 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from reports.figures.style import INK, SOFT
+
+Item = TypeVar("Item")
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -27,6 +29,8 @@ STEP = 3.0
 """Of the grid of places that are tried where a name has no room beside its point, in points."""
 MOST_SEARCHED = 60
 """Points of a figure for which room farther away is searched; with more, the figure would be names alone."""
+MOST_NAMED = 40
+"""Points of a figure that have names."""
 MOST_LETTERS = 28
 """Of a name beside an axis (`shortened`)."""
 WIDEST = 0.4
@@ -61,6 +65,11 @@ def apart(at: Sequence[float], gap: float, low: float = -np.inf, high: float = n
     for place, i in enumerate(order):
         found[i] = float(fitted[place] + place * gap)
     return found
+
+
+def ends(ordered: Sequence[Item], most: int) -> list[Item]:
+    """All of them, or as many from both ends, half from each."""
+    return list(ordered) if len(ordered) <= most else [*ordered[: most // 2], *ordered[len(ordered) - most // 2 :]]
 
 
 def place(
@@ -237,10 +246,15 @@ def _width(text: Text, renderer: Any) -> Callable[[str], float]:
 def names_beside(
     axes: Any, points: Sequence[tuple[float, float, str]], unnamed: Sequence[tuple[float, float]] = ()
 ) -> None:
-    """Names beside their points, none over another one or over a marker; points that are not finite have none."""
+    """Names beside their points, none over another one or over a marker; points that are not finite have none.
+
+    Of more than `MOST_NAMED` points those at the top and at the bottom have names.
+    """
     known = [(float(x), float(y), name) for x, y, name in points if np.isfinite(x) and np.isfinite(y)]
     if known:
-        axes.add_artist(NamesBeside(known, unnamed))
+        named = ends(sorted(known, key=lambda point: point[1]), MOST_NAMED)
+        others = [] if len(named) == len(known) else [point[:2] for point in known if point not in named]
+        axes.add_artist(NamesBeside(known if not others else named, [*unnamed, *others]))
 
 
 def names_in_column(

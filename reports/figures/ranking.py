@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from reports.figures.labels import MOST_LETTERS, shortened
+from reports.figures.labels import shortened
 from reports.figures.style import INK, PAPER, SOFT, FamilyLook, drawn
 from reports.formats import number
 from reports.ranking import RankedBranch, Ranking

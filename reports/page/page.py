@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reports import instruments, references
+from reports import references
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
@@ -65,13 +65,14 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
     ranked, made = ranking(analysis), source_lines(given, analysis)
-    judged, sized = instruments.agreement(given), frontier(analysis)
+    judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
         filters=chosen,
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
         table_in=filters.table_classes(analysis),
+        seed_in={seed: f" s{place}" for place, seed in enumerate(given.seeds)},
         seeds_of=seed_table(analysis, given.seeds),
         css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,

@@ -126,7 +126,9 @@ def _profile(one: scale.Profile, looks: Mapping[str, FamilyLook]) -> ProfilePart
 
 def _improvement(one: scale.Improvement) -> ImprovementPart:
     columns = list(dict.fromkeys(b for by_other in one.probabilities.values() for b in by_other))
-    columns.sort(key=list(one.probabilities).index)
+    # The best row, with which alone many rows are compared, has no line of its own.
+    place = {row: i for i, row in enumerate(one.probabilities)}
+    columns.sort(key=lambda row: place.get(row, -1))
     return ImprovementPart(
         branch=one.branch,
         metric=one.metric,

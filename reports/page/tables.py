@@ -1,5 +1,6 @@
 """Tables as the page prints them: cells of text, worked out before the template sees them."""
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
-from reports.statistics.table import comparisons
+
+MOST_COMPARED = 300
+"""Differences of pairs of rows that the page shows of a table."""
 
 BUNDLE = "bundle"
 """The metric of a bundle's column."""
@@ -118,13 +121,27 @@ def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
     return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
 
 
-def row_to_row(analysis: Analysis) -> list[tuple[str, list[dict[str, Any]]]]:
-    """(table, differences of its rows in pairs) of the tables that have any."""
-    return [
-        (name, found)
-        for name, table in analysis.tables.items()
-        if (found := comparisons(table, analysis.computed_by, analysis.panels))
-    ]
+@dataclass(frozen=True, kw_only=True)
+class ComparedRows:
+    """The differences of the rows of one table, in pairs, or the most significant ones."""
+
+    name: str
+    lines: Sequence[Mapping[str, Any]]
+    """As of `statistics.comparisons`."""
+    count: int
+    """All that there are; report.json has them."""
+
+
+def row_to_row(analysis: Analysis) -> list[ComparedRows]:
+    """The tables that have any: all pairs in their order, or `MOST_COMPARED` with the least p."""
+    found = []
+    for name, compared in analysis.comparisons.items():
+        lines = compared
+        if len(compared) > MOST_COMPARED:
+            lines = heapq.nsmallest(MOST_COMPARED, compared, key=lambda line: (line["p"], -abs(line["effect"])))
+        if compared:
+            found.append(ComparedRows(name=name, lines=lines, count=len(compared)))
+    return found
 
 
 def _printed(

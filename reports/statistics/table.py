@@ -6,16 +6,16 @@ ranked separately.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from reports.statistics.agreement import kendall, pearson, ranks, spearman
-from reports.statistics.intervals import complete, holm, interval_or_none
-from reports.statistics.panel import Floats, Panel
+from reports.statistics.panel import Floats
 from reports.statistics.resampling import Draws
-from reports.statistics.scores import Scoring, branch_score, bundle_name, headline
+from reports.statistics.scores import Scoring, branch_score, bundle_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,12 @@ class Table:
 
     def score(self, branch: str, row: str) -> float:
         """Score of a row under any of its names; NaN where missing."""
-        return float(self.scores[branch][self.rows.index(self.names[row])])
+        return float(self.scores[branch][self.place[self.names[row]]])
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Row -> its place among `rows`."""
+        return {row: i for i, row in enumerate(self.rows)}
 
 
 def analyse(
@@ -141,49 +146,11 @@ def inversions(table: Table) -> list[dict[str, Any]]:
     return sorted(found, key=lambda pair: (-(pair["probability"] or 0.0), pair[f"better_on_{first}"]))
 
 
-def comparisons(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, Panel]) -> list[dict[str, Any]]:
-    """Every pair of rows on the first metric of each ranked branch's score.
-
-    Paired difference, interval, p adjusted within table and metric.
-    """
-    found = []
-    for branch in table.scoring.ranked:
-        metric, _ = headline(table.scoring.of(branch), panels.keys())
-        if metric not in panels:
-            continue
-        panel = panels[metric]
-        pairs = []
-        for a, b in combinations(table.rows, 2):
-            cut = complete([panel.layout(computed_by[a]), panel.layout(computed_by[b])])
-            interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
-            if interval is not None:
-                pairs.append((a, b, cut, interval))
-        adjusted = holm([interval.p for *_, interval in pairs])
-        found += [
-            {
-                "metric": metric,
-                "a": a,
-                "b": b,
-                "effect": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-                "p": interval.p,
-                "p_adjusted": p,
-                "scenes": interval.scenes,
-                "seeds": interval.seeds,
-                "dropped_scenes": cut.dropped_scenes,
-                "dropped_seeds": cut.dropped_seeds,
-            }
-            for (a, b, cut, interval), p in zip(pairs, adjusted, strict=True)
-        ]
-    return found
-
-
-def as_json(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, Panel]) -> dict[str, Any]:
-    """The table as in report.json (NaN still inside; `tables.plain` makes it null)."""
+def as_json(table: Table, compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The table as in report.json (NaN still inside; `analysis.plain` makes it null), with the `comparisons` of it."""
     place = branch_ranks(table)
     bundled = table.scoring.bundled
-    at = {row: table.rows.index(name) for row, name in table.names.items()}
+    at = {row: table.place[name] for row, name in table.names.items()}
     return {
         "rows": list(table.names),
         "agreement": agreement(table),
@@ -194,5 +161,5 @@ def as_json(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, P
         "scores": {b: {row: table.score(b, row) for row in table.names} for b in table.scoring.names},
         "ranks": {branch: {row: float(place[branch][i]) for row, i in at.items()} for branch in place},
         "same_as": {row: name for row, name in table.names.items() if row != name},
-        "comparisons": comparisons(table, computed_by, panels),
+        "comparisons": compared,
     }

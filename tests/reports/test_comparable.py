@@ -12,6 +12,7 @@ from made_input import made_input, without_figures
 
 from orchestrator.ui.scores import scores_text
 from reports.analysis import Analysis, analyse
+from reports.columns import columns
 from reports.comparable import violations
 from reports.input import ReportInput
 from reports.page.page import page
@@ -111,8 +112,9 @@ def test_other_verdicts_take_nothing_away(held: ReportInput, of_held: Any, verdi
 
 
 def test_results_csv_marks_the_lines_of_the_cell_and_is_the_same_without(held: ReportInput, of_row: Any) -> None:
-    plain, marked = results_csv(held.values), results_csv(held.values, violations(of_row[0].controls))
-    assert results_csv(held.values, violations(held.controls)) == plain
+    values = columns(held.values)
+    plain, marked = results_csv(values), results_csv(values, violations(of_row[0].controls))
+    assert results_csv(values, violations(held.controls)) == plain
     lines = list(csv.DictReader(io.StringIO(marked)))
     assert list(lines[0])[-1] == "controls"
     assert {(v["row"], v["seed"]) for v in lines if v["controls"] == "violated"} == {(ROW, "1")}

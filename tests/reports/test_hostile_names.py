@@ -112,6 +112,6 @@ def test_the_page_forbids_scripts_and_addresses_to_whoever_shows_it(text: str) -
 def test_a_spreadsheet_reads_no_name_as_a_formula(first: str, tmp_path: Path) -> None:
     line = made_input(tmp_path).values[0]
     hostile_line = dataclasses.replace(line, case=f'{first}HYPERLINK("http://x","y")', value=-0.5)
-    (read,) = list(csv.DictReader(io.StringIO(results_csv([hostile_line]))))
+    (read,) = list(csv.DictReader(io.StringIO(results_csv(columns([hostile_line])))))
     assert read["case"] == f"'{hostile_line.case}"
     assert read["value"] == "-0.5", "a number stays a number"

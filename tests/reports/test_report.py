@@ -12,6 +12,7 @@ from made_input import QUALITY, ROWS, TABLES, made_input, without_figures
 
 from reports.analysis import analyse
 from reports.build import build
+from reports.columns import columns
 from reports.formats import commits
 from reports.input import Missing
 from reports.page.page import page
@@ -100,7 +101,7 @@ def test_the_same_values_give_the_same_bytes(written, tmp_path):
 
 def test_results_csv_is_tidy_and_gives_every_float_back():
     given = made_input(cases=3)
-    lines = list(csv.DictReader(io.StringIO(results_csv(given.values))))
+    lines = list(csv.DictReader(io.StringIO(results_csv(columns(given.values)))))
     assert list(lines[0]) == ["row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value"]
     assert sorted(float(line["value"]) for line in lines) == sorted(value.value for value in given.values)
     keys = [(x["row"], x["seed"], x["branch"], x["case"], x["metric"]) for x in lines]

@@ -26,6 +26,7 @@ from orchestrator.reporting.results_folder import (
     read_results_folder,
     write_results_folder,
 )
+from reports.columns import columns
 from reports.excerpt import CURVE_POINTS, excerpt
 from reports.input import Curve, ReportInput
 from reports.results_csv import read_results_csv, results_csv
@@ -132,8 +133,8 @@ def test_a_curve_is_thinned_to_means() -> None:
 
 
 def test_values_are_read_as_they_were_written(given: ReportInput) -> None:
-    text = results_csv(given.values)
-    assert results_csv(read_results_csv(text, "it")) == text
+    text = results_csv(columns(given.values))
+    assert results_csv(columns(read_results_csv(text, "it"))) == text
     assert {v.case for v in read_results_csv(text, "it")} == {v.case for v in given.values}
     for damaged, said in [
         ("row,seed\n", "it:1: the first line is not row,seed,axes"),

@@ -212,9 +212,9 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def shown(page: Page, selector: str) -> list[str]:
-    """Texts of the elements that are seen, each once, without the joiner between mark and name."""
+    """Texts of the elements that are seen, each once."""
     texts = page.each(selector, "one.checkVisibility() ? one.textContent : ''")
-    return list(dict.fromkeys(text.replace("\u2060", "") for text in texts if text))
+    return list(dict.fromkeys(filter(None, texts)))
 
 
 def choose(page: Page, label: str) -> None:
