@@ -69,7 +69,7 @@ def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> Ans
 
 
 def answer_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
-    """The answer as in report.json: its sentences, the rows that may be called best, and the pairs that change order."""
+    """The answer as in report.json: sentences, the rows that may be called best, and the pairs that change order."""
     found = ranking(analysis)
     return {
         "sentences": answer(given, analysis, found).sentences,

@@ -12,6 +12,7 @@ import pytest
 from made_input import made_input
 
 from reports.analysis import analyse
+from reports.columns import columns
 from reports.input import Excluded, JobDuration, Missing, Source
 from reports.page.page import page
 from reports.results_csv import results_csv
