@@ -14,7 +14,7 @@ from reports.input import ReportInput
 from reports.ranking import RankedBranch, Ranking, ranking
 from reports.spec import ReferenceSpec, ReportSpec, Words
 from reports.statistics.intervals import LEVEL, Interval
-from reports.statistics.table import inversions
+from reports.statistics.inversions import inverted
 
 MOST_NAMED = 4
 """Rows that a sentence names; of more it says how many."""
@@ -184,7 +184,7 @@ def _most(analysis: Analysis) -> str:
     shares = []
     for name, table in analysis.tables.items():
         count = len(table.rows) * (len(table.rows) - 1) // 2
-        found = len(inversions(table))
+        found = len(inverted(table))
         if found and count >= FEWEST_PAIRS:
             shares.append((found / count, name, found, count))
     if len(analysis.tables) < 2 or not shares:

@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+<<<<<<< HEAD
 from reports.figures.labels import shortened
+=======
+from reports.figures.labels import MOST_LETTERS, shortened
+>>>>>>> main
 from reports.figures.style import INK, PAPER, SOFT, FamilyLook, drawn
 from reports.formats import number
 from reports.ranking import RankedBranch, Ranking
@@ -76,8 +80,9 @@ def _side(
             markeredgewidth=1.5,
         )
     values = [number(branch.scores[row], branch.decimals) for row in order]
+    short = [shortened(row, MOST_LETTERS, len) for row in order]
     names = [
-        f"{row}  {value}" if side == "left" else f"{value}  {row}" for row, value in zip(order, values, strict=True)
+        f"{row}  {value}" if side == "left" else f"{value}  {row}" for row, value in zip(short, values, strict=True)
     ]
     axes.set_yticks(range(len(order)), names, color=INK, fontsize=8.5)
     if side == "right":

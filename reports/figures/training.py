@@ -7,7 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+<<<<<<< HEAD
 from reports.figures.labels import MOST_LETTERS, names_beside, names_in_column, shortened
+=======
+from reports.figures.labels import ends, names_beside, names_in_column
+>>>>>>> main
 from reports.figures.style import INK, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.ranking import RankedBranch
@@ -25,6 +29,8 @@ MOST_NAMED = 12
 """Rows of a panel that have names."""
 NAMED = 1.5
 """How much longer than the curves the axis is, for the names."""
+MOST_ROWS = 16
+"""Rows of a panel; of more, those whose loss ends lowest and highest are drawn."""
 
 
 def quality_against_cost(
@@ -76,7 +82,9 @@ def loss_curves(
     def draw(figure: Figure) -> None:
         panels = figure.subplots(down, min(PANELS, len(shown)), sharex=True, sharey=True, squeeze=False).flat
         for axes, family in zip(panels, shown, strict=False):
-            rows = [row for row in lines if family_of[row] == family]
+            every = [row for row in lines if family_of[row] == family]
+            rows = ends(sorted(every, key=lambda row: float(lines[row][1][-1])), MOST_ROWS)
+            rows = [row for row in every if row in rows]
             for place, row in enumerate(rows):
                 steps, mean, low, high = lines[row]
                 if len(by_row[row]) > 1:
@@ -89,10 +97,17 @@ def loss_curves(
                     linestyle=DASHES[place % len(DASHES)],
                 )
             last = max(lines[row][0][-1] for row in rows)
+<<<<<<< HEAD
             named = len(rows) <= MOST_NAMED
             _style(axes, names.get(family, family) + ("" if named else f": {len(rows)} rows"))
             ends = [(float(lines[row][1][-1]), row) for row in rows if named]
             names_in_column(axes, 1.01 * last, ends, side="right", size=8, color=INK)
+=======
+            which = "" if len(rows) == len(every) else f": lowest and highest {len(rows) // 2} of {len(every)} rows"
+            _style(axes, f"{names.get(family, family)}{which}")
+            at = [(float(lines[row][1][-1]), row) for row in rows]
+            names_in_column(axes, 1.01 * last, at, side="right", size=8, color=INK)
+>>>>>>> main
         longest = max(steps[-1] for steps, *_ in lines.values())
         for axes in list(panels)[len(shown) :]:
             axes.axis("off")

@@ -7,17 +7,21 @@ import jinja2
 from markupsafe import Markup
 
 from reports import references
+from reports.against import Comparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
 from reports.figures.style import looks_of
-from reports.formats import commits, number
+from reports.formats import commits, number, p_text
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, filters, groups, inversions, missing, tables
+from reports.page.against import against_part
 from reports.page.answer import answer_part
+from reports.page.axes import axis_parts
 from reports.page.costs import cost_table
+from reports.page.findings import finding_groups
 from reports.page.glossary import glossary
 from reports.page.published import published_part
 from reports.page.readable import anchor, readable
@@ -39,8 +43,8 @@ GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
 
-def page(given: ReportInput, analysis: Analysis) -> str:
-    """The HTML of the report.
+def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+    """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
@@ -55,6 +59,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
+    environment.filters["p"] = p_text
     environment.filters["commits"] = commits
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     spec, scoring = analysis.spec, analysis.scoring
@@ -68,6 +73,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
+        against=None if against is None else against_part(against),
         filters=chosen,
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
@@ -122,6 +128,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         instruments=judged,
         instruments_caption=agreement.instruments_caption(spec, judged),
         inversions=inversions.inversion_tables(analysis),
+        findings=finding_groups(analysis, given.defaults),
+        axes=axis_parts(analysis, given.defaults),
         comparisons=tables.row_to_row(analysis),
         gains=analysis.gains,
         images=spec.images or ImageSpec(),

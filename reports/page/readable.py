@@ -84,7 +84,7 @@ class _Reader:
             across = "colgroup" if "colspan=" in tag else "col"
             return f'{tag[:-1]} scope="{across if self._in_head else "row"}">'
         elif name == "table" and self._heading:
-            return f'{tag}<caption class="hidden">{self._heading}</caption>'
+            return f'{tag}<caption class="unseen">{self._heading}</caption>'
         elif name == "div" and re.search(r'class="[^"]*\bscroll\b', tag) and "role=" not in tag:
             return f'{tag[:-1]} role="region" tabindex="0" aria-label="{self._name()}">'
         return tag

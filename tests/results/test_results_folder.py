@@ -140,7 +140,7 @@ def test_values_are_read_as_they_were_written(given: ReportInput) -> None:
         ("row,seed\n", "it:1: the first line is not row,seed,axes"),
         (text.replace(",high,", ",up,", 1), "better is 'up'; allowed: high, low"),
         (text + "a,b\n", "not enough values to unpack"),
-        (text.replace(",0,", ",zero,", 1), "invalid literal for int"),
+        (text.replace(",0,", ",zero,", 1), "it:2: seed is 'zero'; allowed: a whole number"),
     ]:
         with pytest.raises(ValueError, match="it:") as refused:
             read_results_csv(damaged, "it")
