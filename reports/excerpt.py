@@ -11,6 +11,8 @@ from reports.analysis import Analysis, analyse
 from reports.input import ReportInput, Strip
 from reports.page.figures import quality_branch
 from reports.page.strips import chosen, evenly
+from reports.page.videos import shown_videos
+from reports.ranking import ranking
 from reports.statistics.scores import headline
 from reports.thinning import thinned
 

@@ -4,7 +4,7 @@
 input.json         what the report is made from beside values: rows, costs, thinned curves, verdicts, durations, notes
 results.csv.gz     every value, as in results.csv
 fingerprints.json  commit, controls, and the fingerprint of every job that is done
-strips/            images and videos that the page shows of the best, the middle and the reference rows (reports/excerpt.py)
+strips/            images and videos that the page shows of the best, middle and reference rows (reports/excerpt.py)
 ```
 
 The same results give the same bytes. `input.json` has the sha256 of the values and of each image, so that a folder of
@@ -131,7 +131,7 @@ def write_results_folder(folder: Path, given: ReportInput, plan: Plan, done: fro
         raise PlanError(f"--export {folder}: exists and has no {INPUT}; allowed: a new folder, or one of --export")
     kept = excerpt(given)
     values = results_csv(columns(kept.values)).encode("utf-8")
-    pictures = [*kept.strips, *kept.videos]
+    pictures: list[Strip | Video] = [*kept.strips, *kept.videos]
     images = {_file_of(i, one): Path(one.path).read_bytes() for i, one in enumerate(pictures)}
     listed = [
         KeptStrip(**_cell(one), branch=one.branch, case=one.case, file=name, sha256=_sha256(content))

@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-<<<<<<< HEAD
-from reports.figures.labels import shortened
-=======
 from reports.figures.labels import MOST_LETTERS, shortened
->>>>>>> main
 from reports.figures.style import INK, PAPER, SOFT, FamilyLook, drawn
 from reports.formats import number
 from reports.ranking import RankedBranch, Ranking

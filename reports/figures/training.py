@@ -7,11 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-<<<<<<< HEAD
-from reports.figures.labels import MOST_LETTERS, names_beside, names_in_column, shortened
-=======
-from reports.figures.labels import ends, names_beside, names_in_column
->>>>>>> main
+from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
 from reports.figures.style import INK, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.ranking import RankedBranch
@@ -25,8 +21,6 @@ DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.
 """Of the rows of a family, in turn."""
 MOST_POINTS, ALL_POINTS, FEWEST_POINTS = 100, 8000, 20
 """Of a line after smoothing, where more cannot be seen; of all lines together; and of a line at the least."""
-MOST_NAMED = 12
-"""Rows of a panel that have names."""
 NAMED = 1.5
 """How much longer than the curves the axis is, for the names."""
 MOST_ROWS = 16
@@ -97,17 +91,10 @@ def loss_curves(
                     linestyle=DASHES[place % len(DASHES)],
                 )
             last = max(lines[row][0][-1] for row in rows)
-<<<<<<< HEAD
-            named = len(rows) <= MOST_NAMED
-            _style(axes, names.get(family, family) + ("" if named else f": {len(rows)} rows"))
-            ends = [(float(lines[row][1][-1]), row) for row in rows if named]
-            names_in_column(axes, 1.01 * last, ends, side="right", size=8, color=INK)
-=======
             which = "" if len(rows) == len(every) else f": lowest and highest {len(rows) // 2} of {len(every)} rows"
-            _style(axes, f"{names.get(family, family)}{which}")
+            _style(axes, f"{shortened(names.get(family, family), MOST_LETTERS, len)}{which}")
             at = [(float(lines[row][1][-1]), row) for row in rows]
             names_in_column(axes, 1.01 * last, at, side="right", size=8, color=INK)
->>>>>>> main
         longest = max(steps[-1] for steps, *_ in lines.values())
         for axes in list(panels)[len(shown) :]:
             axes.axis("off")
@@ -121,7 +108,7 @@ def loss_curves(
 
 
 def _style(axes: Any, title: str) -> None:
-    axes.set_title(shortened(title, MOST_LETTERS, len), loc="left", fontsize=10)
+    axes.set_title(title, loc="left", fontsize=10)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
