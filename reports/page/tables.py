@@ -40,6 +40,8 @@ class TableCell:
     best: bool = False
     present: str = ""
     """`k/N` where values are missing, else empty."""
+    unanswered: str = ""
+    """`34.1 to 36.2 with 2 unanswered`: the mean with them at worst and at best; empty: every case was answered."""
     crossed_out: bool = False
     """Whether it rests on a control that did not hold."""
 
@@ -226,5 +228,16 @@ def _cell(
         present = f"{there}/{expected}" if there < expected else ""
     interval = shown.interval(column.metric, row) if column.metric in analysis.panels else None
     spread = number((interval.high - interval.low) / 2, decimals) if interval is not None else ""
+    bounds, unanswered = shown.bounds(column.metric, row), ""
+    if bounds is not None:
+        between = " to ".join(number(one, decimals) for one in sorted((bounds.at_worst, bounds.at_best)))
+        unanswered = f"{between} with {bounds.unanswered} unanswered"
     crossed = value is not None and not analysis.is_comparable(column.metric, row)
-    return TableCell(text=number(value, decimals), spread=spread, best=is_best, present=present, crossed_out=crossed)
+    return TableCell(
+        text=number(value, decimals),
+        spread=spread,
+        best=is_best,
+        present=present,
+        unanswered=unanswered,
+        crossed_out=crossed,
+    )

@@ -14,6 +14,7 @@ from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.reporting.rebuild import _named, _source_of, input_digest, rebuild_if_changed, report_if_needed
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
+from reports.columns import columns
 from reports.comparable import violations
 from reports.results_csv import results_csv
 from workloads.study.workload import WORKLOAD
@@ -65,7 +66,7 @@ def test_a_record_that_the_others_contradict_makes_a_row_not_comparable(tmp_path
     assert violation.rows == ["context-k5"]
     of_some = case_values(ArtifactReader(plan, store), standings, plan.cells[1:2])
     assert violations(of_some.controls) == (violation,), "whichever rows are asked for"
-    marked = results_csv(of_some.values, violations(of_some.controls)).splitlines()
+    marked = results_csv(columns(of_some.values), violations(of_some.controls)).splitlines()
     assert marked[0].endswith(",value,controls")
     assert {line.rpartition(",")[2] for line in marked[1:]} == {"violated"}
 
