@@ -20,7 +20,7 @@ from reports.input import ReportInput
 from reports.spec import ReportSpec
 
 if TYPE_CHECKING:  # what writes it is imported only then
-    from reports.against import Comparison
+    from reports.against import ResultsComparison
 
 DIGEST = ".input-digest"
 """File in the report folder with the digest of the report's input, and of each file that was written from it."""
@@ -100,7 +100,7 @@ def write_report(
     given: ReportInput,
     formats: Collection[str] = (),
     tell: Tell = _silent,
-    against: "Comparison | None" = None,
+    against: "ResultsComparison | None" = None,
 ) -> None:
     """Write the report into a folder of its own: a new or empty one, or one with a report.
 
@@ -141,7 +141,7 @@ def _rebuild(
     tell: Tell,
     *,
     replaced: bool = False,
-    against: "Comparison | None" = None,
+    against: "ResultsComparison | None" = None,
 ) -> bool:
     remembered = _remembered(folder)
     note: dict[str, Any] = {"digest": digest, "quick": quick, "profile": given.profile}
