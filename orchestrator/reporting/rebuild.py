@@ -15,6 +15,7 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.registration.file import Entry
+from orchestrator.requirements import missing_libraries
 from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
@@ -161,8 +162,11 @@ def _rebuild(
             tell(f"{folder / name} was edited since it was written: it is written anew, and the edited one is {aside}")
         _write_note(folder, {"profile": given.profile})  # the digest no longer matches from here on
     from reports.build import build
+    from reports.forms.forms import FORMATS
 
-    wanted = sorted({*formats, *_formats_of(remembered)})
+    # What was asked for earlier may need what is not installed here.
+    earlier = (name for name in _formats_of(remembered) if not missing_libraries(FORMATS.get(name, (name,))))
+    wanted = sorted({*formats, *earlier})
     names = build(folder, given, wanted, against)
     for name in {*_files_of(remembered)} - {*names}:  # of a table or figure that there is no more
         (folder / name).unlink(missing_ok=True)
