@@ -114,7 +114,7 @@ def _ends(axes: Any, branch: RankedBranch, order: Sequence[str]) -> None:
 
 def _slopes(axes: Any, orders: Sequence[Sequence[str]], looks: Mapping[str, FamilyLook], sure: set[str]) -> None:
     places = [{row: place for place, row in enumerate(order)} for order in orders]
-    for row in places[0].keys() & places[1].keys():
+    for row in (row for row in places[0] if row in places[1]):  # a set has another order in each process
         axes.plot(
             [0, 1],
             [places[0][row], places[1][row]],
