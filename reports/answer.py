@@ -180,7 +180,7 @@ def _disagreement(analysis: Analysis, ranked: Ranking) -> str:
 
 def _most(analysis: Analysis) -> str:
     """The table with the largest share of pairs that change order, beside what noise alone would give there."""
-    counts = [(name, count) for name in analysis.tables if (count := analysis.inversions(name).count) is not None]
+    counts = [(name, count) for name in analysis.tables if (count := analysis.inversions[name].count) is not None]
     large = [(name, count) for name, count in counts if count.observed and count.pairs >= FEWEST_PAIRS]
     if len(analysis.tables) < 2 or not large:
         return ""
