@@ -76,11 +76,12 @@ def report_if_needed(
     registered: Sequence[Entry] = (),
     formats: Collection[str] = (),
     tell: Tell = _silent,
+    runs: Callable[[], Mapping[str, str]] = dict,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
-    `registered` is what was registered of the plan.
+    `registered` is what was registered of the plan, and `runs` returns addresses of cells' runs (`report_input`).
 
     Raises:
         PlanError: the results contradict each other.
@@ -89,7 +90,7 @@ def report_if_needed(
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations(), registered)
+    given = report_input(plan, standings, store, durations(), registered, runs())
     try:
         return _rebuild(folder, given, input_digest(given), quick, formats, tell)
     except ValueError as error:

@@ -101,6 +101,7 @@ def report(
             study.registered,
             wanted,
             say,
+            study.tracked_runs,
         )
         _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export))
         return
