@@ -83,7 +83,7 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
             axes.set_xlabel(_which(rows, every, second))
         for i in rows:
             a, b = float(place[first][i]), float(place[second][i])
-            look, weight = looks[table.rows[i]], 1.4 + 0.35 * abs(a - b)
+            look, weight = looks[table.rows[i]], 1.4 + min(0.35 * abs(a - b), 1.8)
             axes.plot(
                 [0, 1],
                 [a, b],
