@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def test_a_finding_that_asks_for_more_than_the_seeds_tell_is_named(tmp_path: Pat
         "finding 3: 3 seeds × 4 scenes resolve 9.1 points (power 0.8); it asks 5: `echo-matrix power --finding 3`",
         FOURTH,
     ]
-    five = resolution_lines(planned("seeds=[0,1,2,3,4]"), tmp_path)
+    three = planned("seeds=[0,1,2]")
+    cells = tuple(replace(cell, seed=cell.seed + more) for cell in three.cells for more in (0, 2))
+    five = resolution_lines(replace(three, cells=cells), tmp_path)
     assert len(five) == 1 and five[0].startswith("finding 4: 5 seeds × 16 scenes resolve 0.97 dB")
     found = resolution_json(planned("seeds=[0,1,2]"), tmp_path)["unresolved"]
     assert [(one["finding"], one["detectable"], one["power"], one["seeds"]) for one in found] == [
