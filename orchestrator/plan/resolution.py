@@ -185,7 +185,9 @@ def _design(entry: Mapping[str, Any], declared: SmallestEffect, seeds: int, scen
         for one in entry["designs"] if same else ():
             if one["seeds"] == seeds:
                 return {"detectable": float(one["detectable"]), "power": float(one["power"])}
-        variance = {name: float(entry["variance"][name]) for name in ("scene", "seed", "rest")}
+        known: Mapping[str, Any] = entry["variance"]
+        variance = {name: float(known[name]) for name in ("scene", "seed", "rest")}
+        pooled = {} if known.get("pooled") is None else {n: float(known[n]) for n in ("pooled", "pooled_rows")}
     except (KeyError, TypeError, ValueError):
         return None
     if scenes < 2:
@@ -193,6 +195,6 @@ def _design(entry: Mapping[str, Any], declared: SmallestEffect, seeds: int, scen
     from reports.statistics.power import VarianceComponents, design_power
 
     found = design_power(
-        declared.effect, VarianceComponents(**variance), scenes, seeds, power=POWER, claim=declared.claim
+        declared.effect, VarianceComponents(**variance, **pooled), scenes, seeds, power=POWER, claim=declared.claim
     )
     return {"detectable": found.detectable, "power": found.power}
