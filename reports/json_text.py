@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+CONTAINERS = frozenset({dict, list, tuple})
+
 
 def indented(value: Any, depth: int = 0) -> str:
     """`value` as text.
@@ -23,7 +25,7 @@ def indented(value: Any, depth: int = 0) -> str:
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     if not inside:
         return _encoder(0).encode(value)
-    if not any(isinstance(one, dict | list | tuple) for one in inside):
+    if CONTAINERS.isdisjoint(map(type, inside)):
         text = _encoder(depth + 1).encode(value)
         opened, parts, closed = text[0], text[1:-1], text[-1]
     else:
