@@ -205,6 +205,8 @@ class CaseValues:
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
     """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> the study's own value of its control, which it has without the axis; it need not be among the values."""
     spec: ReportSpec = field(default_factory=ReportSpec)
     """The report specification of the study."""
     controls: ControlsCertificate = field(default_factory=ControlsCertificate)

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from reports import instruments
+from reports.checked import check
 from reports.columns import Columns, columns
 from reports.comparable import CrossedOut, crossed_out
 from reports.groups import by_group
@@ -154,9 +155,10 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         axes: the `combinations` of axis values.
 
     Raises:
-        ValueError: two values of one case and metric.
+        ValueError: values that contradict each other (`checked`).
     """
     values, again = columns(given.values), repeated(given)
+    check(given, values)
     competing_values = values.of(~values.row.is_in([again])) if again is not None else values
     given = competing(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}

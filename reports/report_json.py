@@ -4,6 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.answer import answer_json
+from reports.axes import axes_json
 from reports.durations import by_stage
 from reports.factors import effects_json
 from reports.frontier import frontier_json
@@ -30,9 +32,11 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "profile": given.profile,
         "git": given.git,
         "seeds": list(given.seeds),
+        "answer": answer_json(given, analysis),
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),
+        "axes": axes_json(analysis, given.defaults),
         **scale_json(analysis),
         "factor_effects": effects_json(analysis),
         "made_of": [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from reports.findings import Answer, Material
+    from reports.findings import Question
 
 Better = Literal["high", "low"]
 
@@ -335,7 +335,7 @@ class ReportSpec:
     """Prefix of a metric's name -> decimals; by default 3."""
     family_labels: Mapping[str, str] = field(default_factory=dict)
     """Family -> its name in the legend, if different."""
-    questions: Callable[[], Sequence[tuple[str, str, "Callable[[Material], Answer]"]]] = tuple
+    questions: Callable[[], "Sequence[Question]"] = tuple
     """Returns the findings as (id, statement, test); called when the report is written."""
     smallest_effects: Sequence[SmallestEffect] = ()
     """What the findings have to be able to tell; those without one are not asked."""

@@ -88,13 +88,14 @@ def case_values(
         study=plan.study,
         profile=plan.profile,
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
-        rows=_rows(cells, plan.workload),
+        rows=rows_of(cells, plan.workload),
         values=values,
         missing=missing,
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
         left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
+        defaults=plan.defaults,
         spec=spec_of_report,
         controls=certificate(reader),
     )
@@ -255,7 +256,7 @@ def _factors(workload: Workload, cell: Cell) -> Mapping[str, str]:
     return dict(row_from(workload.family, cell.evaluated).factors) if there else {}
 
 
-def _rows(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
+def rows_of(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
     """Rows in file order, with the row of which each is an alias."""
     row_of = {cell.id: cell.row for cell in cells}
     sizes: dict[str, dict[str, dict[str, float]]] = {}

@@ -57,7 +57,7 @@ def answer_part(
         ranking=found,
         chart=Markup(chart),
         caption="" if found is None else _caption(analysis, found),
-        behind=None if found is None or not chart else _behind(found),
+        behind=None if found is None or not chart else behind(found),
         branch="" if found is None else found.last.branch,
         case=case,
         strips=strips,
@@ -100,7 +100,8 @@ def _caption(analysis: Analysis, found: Ranking) -> str:
     return f"{text}. {bars}" + (" Thick: surely ordered differently." if found.sure else "")
 
 
-def _behind(found: Ranking) -> Behind:
+def behind(found: Ranking) -> Behind:
+    """The data of the ranking chart."""
     headings = ["row"]
     for branch in found.branches:
         headings += [f"{branch.branch} rank", f"{branch.branch} {branch.name}", "from", "to"]

@@ -7,27 +7,33 @@ import jinja2
 from markupsafe import Markup
 
 from reports import references
+from reports.against import Comparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
 from reports.figures.style import looks_of
-from reports.formats import commits, number
+from reports.formats import commits, number, p_text
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, filters, groups, inversions, missing, tables
+from reports.page.against import against_part
 from reports.page.answer import answer_part
+from reports.page.axes import axis_parts
 from reports.page.costs import cost_table
+from reports.page.findings import finding_groups
 from reports.page.glossary import glossary
 from reports.page.published import published_part
 from reports.page.readable import anchor, readable
 from reports.page.registration import registration_part
+from reports.page.resolution import resolution_part
 from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
 from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
 from reports.page.tiles import tiles
 from reports.page.videos import clips
+from reports.power import power_json
 from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
@@ -39,13 +45,13 @@ GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
 
-def page(given: ReportInput, analysis: Analysis) -> str:
-    """The HTML of the report.
+def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+    """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
     """
-    found_noise, given = noise(given), competing(given)
+    with_again, found_noise, given = given, noise(given), competing(given)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -55,6 +61,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
+    environment.filters["p"] = p_text
     environment.filters["commits"] = commits
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     spec, scoring = analysis.spec, analysis.scoring
@@ -68,6 +75,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
     judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
+        against=None if against is None else against_part(against),
         filters=chosen,
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
@@ -98,6 +106,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
+        resolution=resolution_part(power_json(with_again, analysis, analysis.main), spec),
         registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks, sized, ranked),
@@ -122,6 +131,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         instruments=judged,
         instruments_caption=agreement.instruments_caption(spec, judged),
         inversions=inversions.inversion_tables(analysis),
+        findings=finding_groups(analysis, given.defaults),
+        axes=axis_parts(analysis, given.defaults),
         comparisons=tables.row_to_row(analysis),
         gains=analysis.gains,
         images=spec.images or ImageSpec(),

@@ -108,8 +108,8 @@ def interval_of_sum(
         parts: each (scenes, seeds), with the same seeds, no missing cells.
         level: wanted coverage.
         most_freedom: as of `paired_interval`.
-        least_of_seeds: $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom; unless there is one
-            seed. `seed_scatter.py` has it from other rows.
+        least_of_seeds: if positive, $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom
+            (`seed_scatter.py` has it from other rows), and $M_{rest}$ is not subtracted; unless there is one seed.
 
     Raises:
         ValueError: a layout with fewer than two scenes, no seed, unequal seeds, or a missing cell.
@@ -219,7 +219,8 @@ def _over_both(parts: Sequence[Floats], least: Floats | float, most_freedom: Flo
         ms_rest = (rest**2).sum(axis=(-2, -1)) / ((scenes - 1) * (seeds - 1))
         of_scenes = of_scenes + ms_scene / (scenes * seeds)
         components.append((ms_scene / (scenes * seeds), scenes - 1.0))
-        components.append((-ms_rest / (scenes * seeds), (scenes - 1.0) * (seeds - 1.0)))
+        subtracted = np.where(np.asarray(least) > 0, 0.0, -ms_rest / (scenes * seeds))
+        components.append((subtracted, (scenes - 1.0) * (seeds - 1.0)))
     variance, freedom = _satterthwaite(components)
     fewest = float(min(seeds, *map(_scenes, parts)) - 1)
     positive = variance > 0

@@ -7,7 +7,6 @@ ranked separately.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ class Table:
     """Distinct computations, in the table's order."""
     names: Mapping[str, str]
     """Every row of the table -> the one of `rows` that computed it."""
+    computed: tuple[str, ...]
+    """Of each of `rows`, the row whose panels have its values."""
     metrics: Mapping[str, Floats]
     """`branch/metric` -> (rows,)."""
     scores: Mapping[str, Floats]
@@ -71,6 +72,7 @@ def analyse(
     return Table(
         rows=distinct,
         names=names,
+        computed=computed,
         metrics=metrics,
         scores={b.name: branch_score(b, metrics, len(distinct)) for b in scoring.branches},
         draws=None if drawn is None else {b.name: branch_score(b, drawn, len(distinct)) for b in scoring.branches},
@@ -111,41 +113,6 @@ def rank_shift(table: Table) -> dict[str, int]:
     return {row: int(shift[at[name]]) for row, name in table.names.items() if np.isfinite(shift[at[name]])}
 
 
-def inversions(table: Table) -> list[dict[str, Any]]:
-    """Pairs of rows that the branches of the contrast order differently, likeliest first.
-
-    `probability` is the share of resamples in which the pair is inverted, with bundle and ranks
-    computed again in each; None without case values.
-    """
-    if table.scoring.contrast is None:
-        return []
-    first, second = table.scoring.contrast
-    x, y = table.scores[first], table.scores[second]
-    found: list[dict[str, Any]] = []
-    for i, j in combinations(range(len(table.rows)), 2):
-        in_first, in_second = float(x[i] - x[j]), float(y[i] - y[j])
-        if not in_first * in_second < 0:
-            continue
-        a, b = (i, j) if in_first > 0 else (j, i)
-        probability = None
-        if table.draws is not None:
-            product = (table.draws[first][:, i] - table.draws[first][:, j]) * (
-                table.draws[second][:, i] - table.draws[second][:, j]
-            )
-            usable = np.isfinite(product)
-            probability = float((product[usable] < 0).mean()) if usable.any() else None
-        found.append(
-            {
-                f"better_on_{first}": table.rows[a],
-                f"better_on_{second}": table.rows[b],
-                f"{first}_difference": abs(in_first),
-                f"{second}_difference": abs(in_second),
-                "probability": probability,
-            }
-        )
-    return sorted(found, key=lambda pair: (-(pair["probability"] or 0.0), pair[f"better_on_{first}"]))
-
-
 def as_json(table: Table, compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The table as in report.json (NaN still inside; `analysis.plain` makes it null), with the `comparisons` of it."""
     place = branch_ranks(table)
@@ -156,7 +123,6 @@ def as_json(table: Table, compared: Sequence[Mapping[str, Any]]) -> dict[str, An
         "agreement": agreement(table),
         "rank_shift": rank_shift(table),
         **({} if bundled is None else {"bundle": {row: table.score(bundled.name, row) for row in table.names}}),
-        "inversions": inversions(table),
         **({} if bundled is None else {"bundle_name": bundle_name(bundled, table.metrics.keys())}),
         "scores": {b: {row: table.score(b, row) for row in table.names} for b in table.scoring.names},
         "ranks": {branch: {row: float(place[branch][i]) for row, i in at.items()} for branch in place},
