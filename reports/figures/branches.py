@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
-from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, point
+from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, points
 from reports.statistics.agreement import pearson
 from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import limits
@@ -57,9 +57,8 @@ def scatter(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, 
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for i, row in enumerate(table.rows):
-            if np.isfinite(x[i]) and np.isfinite(y[i]):
-                point(axes, x[i], y[i], looks[row], spread.get(row))
+        there = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+        points(axes, [(x[i], y[i], looks[table.rows[i]], spread.get(table.rows[i])) for i in there])
         names_beside(axes, [(x[i], y[i], row) for i, row in enumerate(table.rows)])
         r = float(pearson(x, y))
         axes.set_title(f"r = {r:.2f}" if math.isfinite(r) else "r is not defined", loc="left", fontsize=11)

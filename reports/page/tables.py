@@ -11,7 +11,7 @@ from reports.formats import decimals_of, number
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
 
-MOST_COMPARED = 300
+MOST_COMPARED = 150
 """Differences of pairs of rows that the page shows of a table."""
 
 BUNDLE = "bundle"
