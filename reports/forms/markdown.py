@@ -88,10 +88,11 @@ def _best(analysis: Analysis) -> list[str]:
     if not lines:
         return ["There are no values yet."]
     kinds = {i.kind for name in analysis.panels for row in rows if (i := analysis.interval(name, row)) is not None}
-    said = f"{LEVEL:.0%} intervals over " + (
-        "cases only: there is one seed, and another training may change the order."
+    units = analysis.spec.words.units
+    said = f"{round(100 * LEVEL)} % intervals over {units}" + (
+        " only: there is one seed, and another training may change the order."
         if "scenes only" in kinds
-        else "cases and seeds."
+        else " and seeds."
     )
     return [_list(lines), said if kinds else "There are no intervals: no row has two cases of one metric."]
 
