@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
+from reports.statistics.agreement_limits import AgreementLimits, agreement_limits, limits_json
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
@@ -43,6 +45,14 @@ class Analysis(Measured):
     """`branch/metric` -> unit, of metrics without panels."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Table of the matrix -> its rows that are not in this profile."""
+
+    @cached_property
+    def agreement_limits(self) -> Mapping[str, Mapping[tuple[str, str], AgreementLimits]]:
+        """Table -> pair of branches -> limits of their agreement."""
+        return {
+            name: {pair: agreement_limits(table, pair, self.computed_by, self.panels) for pair in table.scoring.pairs}
+            for name, table in self.tables.items()
+        }
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -125,9 +135,7 @@ def _analysis(
             gains |= {row: Gain(value=None, reason=f"{' and '.join(lost)} is excluded") for row in compact}
             continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
-        gains |= retained_gain(
-            found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels, draws
-        )
+        gains |= retained_gain(found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels)
     material = Material(
         table=table,
         computed_by=computed_by,
@@ -180,7 +188,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "missing": None if there is None or expected is None else expected - there,
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
             }
-    found = {
+    found: dict[str, Any] = {
         "rows": rows,
         "tables": {
             name: tables.as_json(table, analysis.computed_by, analysis.panels)
@@ -195,6 +203,8 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
         **groups_json(analysis),
         "cost": analysis.costs,
     }
+    for name, limits in analysis.agreement_limits.items():
+        found["tables"][name] |= limits_json(analysis.tables[name], limits)
     plainly: dict[str, Any] = plain(found)
     return plainly
 

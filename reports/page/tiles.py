@@ -8,9 +8,8 @@ from reports.analysis import Analysis
 from reports.formats import number
 from reports.input import ReportInput
 from reports.statistics.agreement import kendall, pearson
-from reports.statistics.intervals import LEVEL, complete, interval_or_none
+from reports.statistics.intervals import complete, interval_or_none
 from reports.statistics.panel import row_label
-from reports.statistics.resampling import limits
 from reports.statistics.table import Table, inversions
 
 
@@ -26,20 +25,23 @@ class Tile:
 def tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
     """Agreement of the two branches, the differences that the study declares, and how complete the values are."""
     table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
-    found = [] if table is None or contrast is None else [*_agreement(table, contrast), *_winners(table, contrast)]
+    found = (
+        []
+        if table is None or contrast is None
+        else [*_agreement(analysis, table, contrast), *_winners(table, contrast)]
+    )
     return [*found, *_differences(analysis), _coverage(given, analysis)]
 
 
-def _agreement(table: Table, contrast: tuple[str, str]) -> list[Tile]:
+def _agreement(analysis: Analysis, table: Table, contrast: tuple[str, str]) -> list[Tile]:
     first, second = contrast
     r = float(pearson(table.scores[first], table.scores[second]))
     if not np.isfinite(r):
         return []
     detail = f"Kendall's τ {number(float(kendall(table.scores[first], table.scores[second])), 2)}"
-    if table.draws is not None:
-        between = limits(pearson(table.draws[first], table.draws[second]), LEVEL)
-        if between is not None:
-            detail = f"{number(between[0], 2)} to {number(between[1], 2)} over resamples; {detail}"
+    between = analysis.agreement_limits[analysis.main][contrast].pearson
+    if between.low is not None and between.high is not None:
+        detail = f"{number(between.low, 2)} to {number(between.high, 2)}, {between.kind}; {detail}"
     return [Tile(value=number(r, 2), name=f"r of {first} and {second} over the rows", detail=detail)]
 
 

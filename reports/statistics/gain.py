@@ -2,9 +2,9 @@ r"""Retained gain: the share of the gain of the longest over the shortest row th
 
 With $c$, $s$ and $l$ the means of the compact, the shortest and the longest row in one metric, it is
 $\theta = (c - s) / (l - s)$. A ratio of means has no variance, and resampled ratios miss 5 to 38 % with few seeds. Its
-limits are Fieller's: every value $\theta$ is in them for which the contrast $(c - s) - \theta (l - s)$, a mean of paired
-differences like any other, does not differ significantly from 0 (`intervals.paired_interval`). The ratio is given only
-where the gain $l - s$ itself is beyond doubt (`SURE`): near 0, what was measured is a ratio to the noise.
+limits are Fieller's: every value $\theta$ is in them for which the contrast $(c - s) - \theta (l - s)$, a mean of
+paired differences, does not differ significantly from 0 (`intervals.paired_interval`). The ratio is given only where
+the gain $l - s$ itself is beyond doubt (`SURE`): near 0, what was measured is a ratio to the noise.
 
 Source: Fieller (1954), Journal of the Royal Statistical Society B 16(2), 175-185.
 """
