@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -187,6 +187,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
+                **({} if (part := shown.part(metric, row.label)) is None else {"limits_of": asdict(part)}),
             }
     found: dict[str, Any] = {
         "rows": rows,

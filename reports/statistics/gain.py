@@ -4,7 +4,8 @@ With $c$, $s$ and $l$ the means of the compact, the shortest and the longest row
 $\theta = (c - s) / (l - s)$. A ratio of means has no variance, and resampled ratios miss 5 to 38 % with few seeds. Its
 limits are Fieller's: every value $\theta$ is in them for which the contrast $(c - s) - \theta (l - s)$, a mean of
 paired differences, does not differ significantly from 0 (`intervals.paired_interval`). The ratio is given only where
-the gain $l - s$ itself is beyond doubt (`SURE`): near 0, what was measured is a ratio to the noise.
+the interval of the gain $l - s$ excludes 0, and has limits only where that is beyond doubt (`SURE`): near 0, what is
+measured is a ratio to the noise.
 
 Source: Fieller (1954), Journal of the Royal Statistical Society B 16(2), 175-185.
 """
@@ -19,7 +20,8 @@ from reports.statistics.intervals import LEVEL, Limits, complete, interval_or_no
 from reports.statistics.panel import Floats, Panel
 
 SURE = 0.99
-"""Level of the interval of the whole gain that must exclude 0."""
+"""Level of the interval of the whole gain that must exclude 0 for the ratio to have limits."""
+DOUBTFUL = f"no interval: the {100 * SURE:g} % limits of the whole gain, over the cases of all three rows, hold 0"
 FARTHEST = 100.0
 """Limits of more, to either side, are none."""
 
@@ -78,7 +80,7 @@ def _undefined(shortest: str, longest: str, whole: float, panel: Panel | None, *
         return doubtful
     cut = complete([panel.layout(longest), panel.layout(shortest)])
     interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
-    return doubtful if interval is None or interval.p > 1 - SURE else ""
+    return doubtful if interval is None or interval.low <= 0 <= interval.high else ""
 
 
 def _gain(compact: Floats, shortest: Floats, longest: Floats) -> Gain:
@@ -101,9 +103,7 @@ def fieller(above: Floats, below: Floats, level: float = LEVEL) -> Limits:
         level: wanted coverage.
     """
     if below.mean() == 0 or paired_interval(below, SURE).p > 1 - SURE:
-        return Limits(
-            reason="no interval: the gain is not significantly different from 0 on the cases of all three rows"
-        )
+        return Limits(reason=DOUBTFUL)
 
     def kept(ratio: float) -> bool:
         found = paired_interval(above - ratio * below, level)
