@@ -31,7 +31,7 @@ test-fast: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) -m "fast or service" $(IN_PARALLEL)
 
-# Needs root: installs Debian's SLURM, PostgreSQL and Chromium; starts SLURM and MLflow on loopback.
+# Needs root: installs Debian's SLURM, PostgreSQL and Chromium, and axe-core from npm; starts SLURM and MLflow on loopback.
 test-root: $(INSTALLED) root-packages
 	$(PYTEST) -m root
 
@@ -45,6 +45,8 @@ root-packages:
 	cluster/slurm/dev install
 	$(BIN)/python cluster/mlflow/dev install
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null
+	$(BIN)/python tests/root/axe_core.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check . cluster/slurm/dev cluster/mlflow/dev

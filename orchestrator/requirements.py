@@ -13,6 +13,7 @@ from orchestrator.errors import RequirementError
 EXTRAS: Mapping[str, str] = {
     "boto3": "s3",
     "mlflow": "mlflow",
+    "pyarrow": "parquet",
     "ray": "ray",
     **dict.fromkeys(("PIL", "av", "deepspeed", "requests", "safetensors", "threadpoolctl", "torch"), "local"),
 }

@@ -25,6 +25,7 @@ from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import Patterns
+from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
@@ -108,6 +109,15 @@ class Study:
         """Folder of the newest report."""
         return self.home / "report"
 
+    @property
+    def registered(self) -> Sequence[Entry]:
+        """What was registered of the plan (`register`), oldest first; empty: nothing.
+
+        Raises:
+            PlanError: it was edited.
+        """
+        return read_registration(self.home, self.plan.profile)
+
     def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:
         """The current state of every job, from commit records and the ledger.
 
@@ -162,8 +172,11 @@ class Study:
             live: job id -> time of its live attempt.
         """
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
-        forecaster = Forecaster(self.plan, self.durations() if ahead else (), self.cluster.backend)
-        return forecaster.forecast(ahead, self.capacity, live)
+        return self.forecaster(measured=bool(ahead)).forecast(ahead, self.capacity, live)
+
+    def forecaster(self, *, measured: bool = True) -> Forecaster:
+        """What estimates the durations of jobs; `measured`: from those of the ledger, too."""
+        return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend)
 
     @property
     def capacity(self) -> Capacity:

@@ -17,10 +17,13 @@ from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
 from reports.statistics.agreement_limits import AgreementLimits, agreement_limits, limits_json
+from reports.statistics.comparisons import comparisons
 from reports.statistics.gain import Gain, retained_gain
+from reports.statistics.inversions import Inversions, inversions, inversions_json
 from reports.statistics.panel import row_label
 from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
+from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
 
 ALL_ROWS = "all rows"
@@ -34,7 +37,7 @@ class Analysis(Measured):
     draws: Draws | None
     tables: Mapping[str, Table]
     main: str
-    """Name of the table that figures and findings are about; empty: there is none."""
+    """Name of the table that figures are about, with the study's own values of the axes; empty: there is none."""
     gains: Mapping[str, Gain]
     findings: Sequence[Mapping[str, Any]]
     costs: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -45,6 +48,28 @@ class Analysis(Measured):
     """`branch/metric` -> unit, of metrics without panels."""
     lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Table of the matrix -> its rows that are not in this profile."""
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of the axes -> the distinct rows that are trained: their scatter over seeds is pooled."""
+
+    def inversions(self, name: str) -> Inversions:
+        """The pairs of a table's rows that the branches of the contrast order differently."""
+        return inversions(self.tables[name], self.panels)
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Table -> the paired differences of its rows."""
+        return {name: comparisons(table, self.computed_by, self.panels) for name, table in self.tables.items()}
+
+    @cached_property
+    def signals(self) -> Mapping[str, SignalToNoise]:
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        found = {}
+        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        for name, panel in self.panels.items():
+            signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
+            if signal is not None:
+                found[name] = signal
+        return found
 
     @cached_property
     def agreement_limits(self) -> Mapping[str, Mapping[tuple[str, str], AgreementLimits]]:
@@ -56,15 +81,15 @@ class Analysis(Measured):
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
-        metrics = [name.split("/", 1)[1] for name in self.means if name.startswith(f"{branch}/")]
-        return [metric for metric in self.spec.metrics or sorted(metrics) if metric in metrics]
+        metrics = self.shown_metrics(branch)
+        return [metric for metric in self.spec.metrics or metrics if metric in metrics]
 
 
 def analyse(given: ReportInput) -> Analysis:
     """The analysis of a study.
 
     Raises:
-        ValueError: two values of one case and metric, or a table that names no row of the matrix.
+        ValueError: values that contradict each other (`checked`), or a table that names no row of the matrix.
     """
     again = repeated(given)
     given = competing(given)
@@ -91,11 +116,18 @@ def analyse(given: ReportInput) -> Analysis:
             kept = [label for member in members if (label := row_label(member, a)) in labels]
             if kept:
                 named[row_label(name, a)] = kept
-    analysis = _analysis(found, resample(found.panels), named, _costs(given), {})
-    if found.everything is not None and found.crossed_out is not None:
-        of_all = _analysis(found.everything, resample(found.everything.panels), named, _costs(given), {})
-        rows = found.crossed_out.rows(found.scoring.names)
-        analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, rows))
+    apart = [] if found.crossed_out is None else found.crossed_out.rows(found.scoring.names)
+    own = ";".join(f"{axis}={value}" for axis, value in given.defaults.items())
+    asked = _Asked(
+        axes=tuple(sorted(axes, key=lambda one: one != own)),
+        seeds=tuple(sorted(set(given.seeds))),
+        apart=frozenset(apart),
+    )
+    costs = _costs(given)
+    analysis = _analysis(found, resample(found.panels), named, costs, {}, asked)
+    if found.everything is not None:
+        of_all = _analysis(found.everything, resample(found.everything.panels), named, costs, {}, asked)
+        analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, apart))
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -108,20 +140,63 @@ def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
     return _analysis(found, None, published.tables, {}, published.units)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What findings are asked of."""
+
+    axes: tuple[str, ...] = ("",)
+    """Combinations of axis values, the study's own first."""
+    seeds: tuple[int, ...] = ()
+    apart: frozenset[str] = frozenset()
+    """Rows that are not comparable: their scatter over seeds says nothing of the others."""
+
+
 def _analysis(
     found: Measured,
     draws: Draws | None,
     named: Mapping[str, Sequence[str]],
     costs: Mapping[str, Mapping[str, Mapping[str, float]]],
     units: Mapping[str, str],
+    asked: "_Asked | None" = None,
 ) -> Analysis:
+    asked = asked or _Asked()
     spec, rows, means, scored, computed_by = found.spec, found.rows, found.means, found.scoring, found.computed_by
     analysed = {name: tables.analyse(members, computed_by, means, draws, scored) for name, members in named.items()}
-    main = next((name for name in analysed if spec.main_table in (None, name.split("/")[0])), "")
-    ranked = [row.label for row in rows if not row.reference]
-    table = analysed[main] if main else tables.analyse(ranked, computed_by, means, draws, scored)
-    price, price_name = _price(spec, table.rows, costs)
-    suffix = main.partition("/")[2]
+    suffixes = [one.replace(";", "/") for one in asked.axes]
+    mains = {
+        suffix: name
+        for suffix in suffixes
+        for name in analysed
+        if name.partition("/")[2] == suffix and spec.main_table in (None, name.partition("/")[0])
+    }
+    ranked = {
+        suffix: [row.label for row in rows if not row.reference and row.label.partition("/")[2] == suffix]
+        for suffix in suffixes
+    }
+    pools = {
+        suffix: tuple(label for label in ranked[suffix] if computed_by[label] == label and label not in asked.apart)
+        for suffix in suffixes
+    }
+    materials = []
+    for suffix in suffixes:
+        name = mains.get(suffix, "")
+        table = analysed[name] if name else tables.analyse(ranked[suffix], computed_by, means, draws, scored)
+        price, price_name = price_of(spec, table.rows, costs)
+        materials.append(
+            Material(
+                table=table,
+                computed_by=computed_by,
+                means=means,
+                panels=found.panels,
+                cost=price,
+                cost_name=price_name,
+                suffix=suffix,
+                outside=found.outside,
+                pool=pools[suffix],
+                seeds=asked.seeds,
+                units=spec.words.units,
+            )
+        )
     gains: dict[str, Gain] = {}
     for axes, compact in _compact(spec, rows).items():
         if spec.gain is None:
@@ -136,16 +211,6 @@ def _analysis(
             continue
         shortest, longest = (computed_by.get(label, label) for label in labels)
         gains |= retained_gain(found.metric_of(spec.gain.metric), compact, shortest, longest, means, found.panels)
-    material = Material(
-        table=table,
-        computed_by=computed_by,
-        means=means,
-        panels=found.panels,
-        cost=price,
-        cost_name=price_name,
-        suffix=suffix,
-        outside=found.outside,
-    )
     return Analysis(
         spec=spec,
         scoring=scored,
@@ -154,22 +219,25 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        values=found.values,
+        instruments=found.instruments,
         crossed_out=found.crossed_out,
         everything=found.everything,
         draws=draws,
         tables=analysed,
-        main=main,
+        main=next(iter(mains.values()), ""),
         gains={row.label: gains[row.computed_by] for row in rows if row.computed_by in gains},
-        findings=findings(spec.questions(), material),
+        findings=findings(spec.questions(), materials),
         costs=costs,
-        price=price,
-        price_name=price_name,
+        price=materials[0].cost,
+        price_name=materials[0].cost_name,
         units=units,
+        pools=pools,
     )
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
-    """The part of report.json that is computed; NaN and infinities have become null."""
+    """The part of report.json that is computed; NaN still inside, `plain` makes it null."""
     rows: dict[str, dict[str, Any]] = {}
     for row in analysis.rows:
         rows[row.label] = {}
@@ -189,10 +257,14 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
                 **({} if (part := shown.part(metric, row.label)) is None else {"limits_of": asdict(part)}),
             }
-    found: dict[str, Any] = {
+    return {
         "rows": rows,
         "tables": {
-            name: tables.as_json(table, analysis.computed_by, analysis.panels)
+            name: {
+                **tables.as_json(table, analysis.comparisons[name]),
+                **inversions_json(table, analysis.inversions(name)),
+                **limits_json(table, analysis.agreement_limits[name]),
+            }
             for name, table in analysis.tables.items()
         },
         "bounds": [row.label for row in analysis.rows if row.reference],
@@ -204,19 +276,20 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
         **groups_json(analysis),
         "cost": analysis.costs,
     }
-    for name, limits in analysis.agreement_limits.items():
-        found["tables"][name] |= limits_json(analysis.tables[name], limits)
-    plainly: dict[str, Any] = plain(found)
-    return plainly
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: NaN and infinities become null, numpy numbers Python's."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, (bool, str)) or value is None:
+    if isinstance(value, str):
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)
@@ -254,7 +327,7 @@ def _costs(given: ReportInput) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def _price(
+def price_of(
     spec: ReportSpec, rows: Sequence[str], costs: Mapping[str, Mapping[str, Mapping[str, float]]]
 ) -> tuple[dict[str, float], str]:
     """The price of each row and its name: the first price that every row with costs has."""

@@ -12,7 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.input import CaseValues, ControlsCertificate, OfCell
+import numpy as np
+
+from reports.columns import Bools, Columns
+from reports.input import CaseValues, ControlsCertificate
 from reports.statistics.panel import row_label
 
 VIOLATED = "violated"
@@ -66,15 +69,15 @@ def row_of(cell: str) -> str:
     return cell.rpartition("/")[0]
 
 
-def cell_of(of: OfCell) -> str:
-    """The id of the cell that something belongs to."""
-    return f"{row_label(of.row, of.axes)}/s{of.seed}"
-
-
-def is_violated(found: Sequence[Violation], of: OfCell, branch: str) -> bool:
-    """Whether a value of a cell on a branch rests on a violated control."""
-    cell = cell_of(of)
-    return any((not one.cells or cell in one.cells) and one.branch in ("", branch) for one in found)
+def violated(found: Sequence[Violation], values: Columns) -> Bools:
+    """Whether each value rests on a violated control, (values,)."""
+    cells, at = values.distinct("row", "axes", "seed", "branch")
+    named = [(f"{row_label(row, axes)}/s{seed}", branch) for row, axes, seed, branch in cells]
+    bad = [
+        any((not one.cells or cell in one.cells) and one.branch in ("", branch) for one in found)
+        for cell, branch in named
+    ]
+    return np.array(bad, dtype=np.bool_)[at]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,20 +4,17 @@ All values, costs, verdicts and durations stay. Strips and curves are chosen and
 depends on them.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.analysis import Analysis, analyse
-from reports.input import Curve, ReportInput, Strip
+from reports.input import ReportInput, Strip
 from reports.page.figures import quality_branch
-from reports.page.strips import chosen
+from reports.page.strips import chosen, evenly
 from reports.statistics.scores import headline
+from reports.thinning import thinned
 
 CURVE_POINTS = 100
 """Most points of a curve."""
-CURVE_DIGITS = 4
-"""Significant digits of its values."""
 BY_EYE = 10
 """Strips of the branch that stands for quality."""
 
@@ -30,18 +27,6 @@ def excerpt(given: ReportInput) -> ReportInput:
     """
     return replace(
         given, strips=_strips(given, analyse(given)), curves=[thinned(curve, CURVE_POINTS) for curve in given.curves]
-    )
-
-
-def thinned(curve: Curve, most: int) -> Curve:
-    """The curve with at most `most` points, means over equal parts, at their last steps."""
-    width = -(-len(curve.steps) // most) or 1
-    parts = [slice(i, i + width) for i in range(0, len(curve.steps), width)]
-    means = [sum(curve.values[part]) / len(curve.values[part]) for part in parts]
-    return replace(
-        curve,
-        steps=[curve.steps[part][-1] for part in parts],
-        values=[float(f"{mean:.{CURVE_DIGITS}g}") if math.isfinite(mean) else math.nan for mean in means],
     )
 
 
@@ -60,14 +45,9 @@ def _strips(given: ReportInput, analysis: Analysis) -> list[Strip]:
         ranked.sort(key=lambda row: means[row], reverse=better == "high")
         most = BY_EYE if branch == quality_branch(analysis.scoring) else 2
         kept = (
-            {ranked[i] for i in _even(len(ranked), most)}
+            {ranked[i] for i in evenly(len(ranked), most)}
             if most > 2
             else {*ranked[:1], *ranked[len(ranked) // 2 :][:1]}
         )
         found += [strip for row, strip in by_row.items() if row in kept or row.split("/")[0] in bounds]
     return found
-
-
-def _even(count: int, most: int) -> Sequence[int]:
-    """At most `most` of 0 .. count − 1, evenly spaced, both ends in."""
-    return range(count) if count <= most else [round(i * (count - 1) / (most - 1)) for i in range(most)]

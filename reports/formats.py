@@ -24,6 +24,16 @@ def number(value: float | None, decimals: int) -> str:
     return "0" + text[2:] if float(text) == 0 and text.startswith("-") else text.replace("-", "−")
 
 
+P_DECIMALS = 3
+"""Of a p value."""
+
+
+def p_text(p: float | None) -> str:
+    """A p value, `0.042`; the smallest as `< 0.001`, since none is 0. Empty where there is none."""
+    least = 10.0**-P_DECIMALS
+    return f"< {least:.{P_DECIMALS}f}" if p is not None and p < least else number(p, P_DECIMALS)
+
+
 def shaped(value: float, shape: str) -> str:
     """`value` by a format, or as three digits and a letter: 8.00 G."""
     if not math.isfinite(value):

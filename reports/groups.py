@@ -6,27 +6,22 @@ all of them would be of nothing.
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
-from reports.input import ResultLine
+from reports.columns import Columns, MeasureOfCase
 from reports.spec import BranchSpec
 
 MARK = "@"
 
 
-def by_group(values: Sequence[ResultLine], branches: Sequence[BranchSpec]) -> Sequence[ResultLine]:
+def by_group(values: Columns, branches: Sequence[BranchSpec]) -> Columns:
     """The values, with the group of each case in the metric's name in place of the case's id."""
     patterns = {branch.name: re.compile(f"(?:{branch.group})$") for branch in branches if branch.group}
-    if not patterns:
-        return values
-    found = []
-    for value in values:
-        named = patterns[value.branch].search(value.case) if value.branch in patterns else None
-        if named is not None:
-            metric, case = grouped(value.metric, named.group(1)), value.case[: named.start()]
-            value = replace(value, metric=metric, case=case)
-        found.append(value)
-    return found
+
+    def named(of: MeasureOfCase) -> tuple[str, str]:
+        found = patterns[of.branch].search(of.case) if of.branch in patterns else None
+        return (of.case, of.metric) if found is None else (of.case[: found.start()], grouped(of.metric, found.group(1)))
+
+    return values.renamed(named) if patterns else values
 
 
 def grouped(metric: str, group: str) -> str:

@@ -108,6 +108,30 @@ class Strip(OfCell):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Video(OfCell):
+    """A video of one case."""
+
+    branch: str
+    case: str
+    path: str
+    """MP4 file on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(OfCell):
+    """A job whose result is in the values of a cell."""
+
+    stage: str
+    branch: str
+    """Empty: its stage has none."""
+    job: str
+    """Its label, as commands take it."""
+    fingerprint: str
+    run: str = ""
+    """http address of its cell's run in the tracker; empty: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Curve(OfCell):
     """The training loss of one cell."""
 
@@ -124,6 +148,44 @@ class ControlsCertificate:
     verdicts: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     """`{"check", "verdict": "held" | "violated" | "mixed" | "open", "detail", "cells": [...], "branch"}`; `branch` is
     the only one whose numbers rest on the check, empty or absent where all do."""
+
+
+RegistrationStatus = Literal["registered", "changed", "explored"]
+"""Declared before the first evaluation, and so still; declared before, and changed since; not declared before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amendment:
+    """A registration that was changed."""
+
+    at: float
+    """Seconds since 1970."""
+    commit: str
+    digest: str
+    evaluations: int
+    """Evaluations that were done by then."""
+    changes: Sequence[str]
+    """In words, from the entry before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What was declared of a study before its first evaluation, and what was changed since."""
+
+    at: float
+    """Of the first entry, seconds since 1970."""
+    commit: str
+    digest: str
+    """Of the last entry, which has those of all before."""
+    evaluations: int
+    """Evaluations that were done at the first entry; above 0 nothing counts as registered."""
+    amendments: Sequence[Amendment]
+    changes: Sequence[str]
+    """In words: from what was registered last before the first evaluation to what is reported."""
+    findings: Mapping[str, RegistrationStatus]
+    rows: Mapping[str, RegistrationStatus]
+    metrics: Sequence[str]
+    """`branch/metric` of those that were registered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +205,8 @@ class CaseValues:
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
     """Rows of the matrix that the profile does not have, in file order: none of their results is missing."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> the study's own value of its control, which it has without the axis; it need not be among the values."""
     spec: ReportSpec = field(default_factory=ReportSpec)
     """The report specification of the study."""
     controls: ControlsCertificate = field(default_factory=ControlsCertificate)
@@ -159,5 +223,10 @@ class ReportInput(CaseValues):
     strips: Sequence[Strip]
     curves: Sequence[Curve]
     durations: Sequence[JobDuration] = field(default_factory=tuple)
+    registration: Registration | None = None
+    """None: nothing was registered."""
     notes: Sequence[str] = field(default_factory=tuple)
-    """Notes for the first page, such as what this scale can and cannot show."""
+    """Notes for the first page, such as what this scale can and cannot show; the first stands beside the answer."""
+    sources: Sequence[Source] = field(default_factory=tuple)
+    """The jobs that the values come from."""
+    videos: Sequence[Video] = field(default_factory=tuple)

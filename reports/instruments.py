@@ -6,14 +6,15 @@ leading one; metrics of the others get its name (`METRIC:NAME`), so that no mean
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
-from reports.comparable import is_violated, violations
-from reports.input import CaseValues, ResultLine
+from reports.columns import Columns, MeasureOfCase
+from reports.comparable import violated, violations
+from reports.input import CaseValues
 from reports.spec import InstrumentSpec
 from reports.statistics.agreement import pearson
 
@@ -45,40 +46,43 @@ def instrument_of(spec: InstrumentSpec, unit: str) -> str:
     return unit
 
 
-def leading(given: CaseValues) -> str | None:
-    """Unit of the leading instrument; None if there are no values of any.
+def leading(given: CaseValues, values: Columns) -> str | None:
+    """Unit of the leading instrument among `values` of `given`; None if there are none of any.
 
     It is the study's first preference among those with values; else the one with most values.
     """
     spec = given.spec.instruments
     if spec is None:
         return None
-    counts = Counter(value.unit for value in given.values if is_scored(spec, value) and value.metric == spec.metric)
+    units, at = values.distinct("metric", "unit")
+    counts: Counter[str] = Counter()
+    for (metric, unit), count in zip(units, np.bincount(at, minlength=len(units)).tolist(), strict=True):
+        if metric == spec.metric and is_scored(spec, metric, unit):
+            counts[unit] += count
     preferred = (unit for unit in spec.preferred(given.sections) if unit in counts)
     return next(preferred, min(counts, key=lambda unit: (-counts[unit], unit), default=None))
 
 
-def separated(given: CaseValues) -> Sequence[ResultLine]:
-    """The values, with metrics of every instrument but the leading one renamed to `METRIC:NAME`."""
-    spec, first = given.spec.instruments, leading(given)
+def separated(given: CaseValues, values: Columns) -> Columns:
+    """The `values` of `given`, with metrics of every instrument but the leading one renamed to `METRIC:NAME`."""
+    spec, first = given.spec.instruments, leading(given, values)
     if spec is None or first is None:
-        return given.values
-    if all(value.unit == first for value in given.values if is_scored(spec, value)):
-        return given.values
-    return [
-        replace(value, metric=f"{value.metric}:{instrument_of(spec, value.unit)}")
-        if is_scored(spec, value) and value.unit != first
-        else value
-        for value in given.values
-    ]
+        return values
+
+    def named(of: MeasureOfCase) -> tuple[str, str]:
+        if of.unit == first or not is_scored(spec, of.metric, of.unit):
+            return of.case, of.metric
+        return of.case, f"{of.metric}:{instrument_of(spec, of.unit)}"
+
+    return values.renamed(named)
 
 
-def is_scored(spec: InstrumentSpec, value: ResultLine) -> bool:
-    """Whether the value is of an instrument."""
-    return value.unit.startswith(spec.prefixes[0]) and value.metric.partition("_")[0] == spec.metric
+def is_scored(spec: InstrumentSpec, metric: str, unit: str) -> bool:
+    """Whether values of this metric and unit are of an instrument."""
+    return unit.startswith(spec.prefixes[0]) and metric.partition("_")[0] == spec.metric
 
 
-def agreement(given: CaseValues) -> list[InstrumentAgreement]:
+def agreement(given: CaseValues, values: Columns) -> list[InstrumentAgreement]:
     """Every pair of instruments on every branch, over all rows, seeds and cases that both scored.
 
     Aliases are left out, since they would count twice, and so are reference rows and values of violated controls.
@@ -86,13 +90,17 @@ def agreement(given: CaseValues) -> list[InstrumentAgreement]:
     spec = given.spec.instruments
     if spec is None:
         return []
-    counted = {info.name for info in given.rows if info.alias_of is None and not info.reference}
-    bad = violations(given.controls)
-    scores: dict[tuple[str, str], dict[tuple[str, int, str, str], float]] = {}
-    for v in given.values:
-        if v.metric == spec.metric and is_scored(spec, v) and v.row in counted and not is_violated(bad, v, v.branch):
-            scores.setdefault((v.branch, v.unit), {})[v.row, v.seed, v.axes, v.case] = v.value
-    first = leading(given)
+    counted = [info.name for info in given.rows if info.alias_of is None and not info.reference]
+    first = leading(given, values)
+    scored = [unit for unit in values.unit.names if is_scored(spec, spec.metric, unit)]
+    values = values.of(values.metric.is_in([spec.metric]) & values.row.is_in(counted) & values.unit.is_in(scored))
+    values = values.of(~violated(violations(given.controls), values))
+    places = values.places("row", "seed", "axes", "case")
+    by_instrument, at = values.distinct("branch", "unit")
+    scores = {
+        one: dict(zip(places[at == i].tolist(), values.value[at == i].tolist(), strict=True))
+        for i, one in enumerate(by_instrument)
+    }
     units = sorted({unit for _, unit in scores}, key=lambda unit: (unit != first, unit))
     return [
         _agreement(
@@ -110,8 +118,8 @@ def agreement(given: CaseValues) -> list[InstrumentAgreement]:
 def _agreement(
     branch: str,
     names: tuple[str, str],
-    a: Mapping[tuple[str, int, str, str], float],
-    b: Mapping[tuple[str, int, str, str], float],
+    a: Mapping[int, float],
+    b: Mapping[int, float],
 ) -> InstrumentAgreement:
     both = sorted(a.keys() & b.keys())
     x, y = np.array([a[key] for key in both]), np.array([b[key] for key in both])

@@ -10,14 +10,19 @@ from functools import cached_property
 import numpy as np
 
 from reports import instruments
+from reports.checked import check
+from reports.columns import Columns, columns
 from reports.comparable import CrossedOut, crossed_out
 from reports.formats import number
 from reports.groups import by_group
 from reports.input import CaseValues
-from reports.noise import competing
+from reports.instruments import InstrumentAgreement
+from reports.noise import competing, repeated
+from reports.replaced import is_replaced
 from reports.spec import Better, ReportSpec
 from reports.statistics.best import best_rows
-from reports.statistics.intervals import Interval, complete, interval_or_none
+from reports.statistics.differences import intervals
+from reports.statistics.intervals import Interval
 from reports.statistics.panel import Panel, panels, row_label
 from reports.statistics.scores import Scoring, metric_of, scoring
 
@@ -76,6 +81,10 @@ class Measured:
     """Labels of rows that are excluded with these axis values."""
     outside: frozenset[str] = frozenset()
     """Labels of rows that are not in this profile."""
+    values: Columns = field(default_factory=lambda: columns(()))
+    """Every value that was given."""
+    instruments: Sequence[InstrumentAgreement] = ()
+    """How far instruments agree on the values (`instruments.py`)."""
     crossed_out: CrossedOut | None = None
     """Rows whose controls did not hold: they have no values here on the branches concerned; None: all held."""
     everything: "Measured | None" = None
@@ -101,6 +110,11 @@ class Measured:
         name = self.spec.metrics.get(own, own)
         return text.format(name if name[:2].isupper() else f"{name[:1].lower()}{name[1:]}")
 
+    def shown_metrics(self, branch: str) -> list[str]:
+        """The branch's metrics, by name, without those that another one is shown instead of on the page."""
+        own = [name for name in self.means if name.startswith(f"{branch}/")]
+        return sorted(name.split("/", 1)[1] for name in own if not is_replaced(self.spec, name, self.means.keys()))
+
     def is_comparable(self, metric: str, row: str) -> bool:
         """Whether a row's numbers of `branch/metric` may be compared: no control that they rest on is violated."""
         return self.crossed_out is None or not self.crossed_out.concerning(row, metric.partition("/")[0])
@@ -118,7 +132,14 @@ class Measured:
         panel = self.panels.get(metric)
         if panel is None or panel.pooled:
             return None
-        return interval_or_none(complete([panel.layout(self.computed_by[row])]).layouts[0])
+        if metric not in self._intervals:
+            self._intervals[metric] = intervals(panel.layouts)
+        return self._intervals[metric][panel.place[self.computed_by[row]]]
+
+    @cached_property
+    def _intervals(self) -> dict[str, Sequence[Interval | None]]:
+        """`branch/metric` -> interval of each row of its panel, of those asked for."""
+        return {}
 
     def limits(self, metric: str, row: str) -> tuple[float, float] | None:
         """Low and high of the interval; None without interval.
@@ -143,9 +164,9 @@ class Measured:
         interval, mean = self.interval(metric, row), self.mean(metric, row)
         if interval is None or mean is None:
             return None
-        cut = complete([self.panels[metric].layout(self.computed_by[row])])
+        cells = int(np.isfinite(self.panels[metric].layout(self.computed_by[row])).sum())
         size = max(abs(mean), abs(interval.mean), interval.high - interval.low)
-        if not cut.dropped_scenes and not cut.dropped_seeds and abs(interval.mean - mean) <= ROUNDING * size:
+        if cells == interval.scenes * interval.seeds and abs(interval.mean - mean) <= ROUNDING * size:
             return None
         return Part(
             mean=interval.mean, low=interval.low, high=interval.high, scenes=interval.scenes, seeds=interval.seeds
@@ -162,7 +183,7 @@ class Measured:
         """(values present, values expected)."""
         panel = self.panels[metric]
         seeds = len(panel.seeds) - len(self.excluded_seeds[row])
-        there = int(panel.count[panel.rows.index(self.computed_by[row])].sum())
+        there = int(panel.present[panel.place[self.computed_by[row]]])
         return there, panel.expected // len(panel.seeds) * seeds
 
 
@@ -179,8 +200,11 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         axes: the `combinations` of axis values.
 
     Raises:
-        ValueError: two values of one case and metric.
+        ValueError: values that contradict each other (`checked`).
     """
+    values, again = columns(given.values), repeated(given)
+    check(given, values)
+    competing_values = values.of(~values.row.is_in([again])) if again is not None else values
     given = competing(given)
     computed = {info.name: info.alias_of or info.name for info in given.rows}
     excluded: dict[str, frozenset[int]] = {}
@@ -207,7 +231,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
     )
     distinct = [row.label for row in rows if row.computed_by == row.label]
     variants = {branch.name: branch.variant for branch in given.spec.branches}
-    lines = by_group(instruments.separated(given), given.spec.branches)
+    lines = by_group(instruments.separated(given, competing_values), given.spec.branches)
     found = panels(lines, distinct, sorted(set(given.seeds)), variants)
     better = {name: panel.better for name, panel in found.items()}
     scored = scoring(given.spec.branches, given.spec.contrast, given.spec.metrics.keys(), better)
@@ -219,6 +243,8 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         means={name: _means(panel) for name, panel in found.items()},
         gone=gone,
         outside=outside,
+        values=values,
+        instruments=instruments.agreement(given, competing_values),
     )
     crossed = crossed_out(given, {row.label: row.computed_by for row in rows if not row.reference})
     return whole if crossed is None else _comparable(whole, crossed)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from reports import instruments
+from reports.columns import columns
 from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import by_group
 from reports.input import CaseValues
+from reports.replaced import is_replaced
 from reports.statistics.intervals import complete, interval_or_none
 from reports.statistics.panel import Floats, panels, row_label
 
@@ -85,7 +87,7 @@ def noise_difference(given: CaseValues, metric: str) -> Floats | None:
         return None
     axes = min(v.axes for v in values)
     variants = {one.name: one.variant for one in given.spec.branches}
-    lines = by_group(instruments.separated(replace(given, values=values)), given.spec.branches)
+    lines = by_group(instruments.separated(given, columns(values)), given.spec.branches)
     panel = panels(lines, [row_label(row, axes) for row in named], sorted(set(given.seeds)), variants).get(metric)
     if panel is None or panel.pooled:
         return None
@@ -99,13 +101,13 @@ def _lines(given: CaseValues, row: str, again: str, metrics: Sequence[str]) -> I
     variants = {branch.name: branch.variant for branch in given.spec.branches}
     distinct = [label for pair in labels for label in pair]
     # A branch with groups of cases has no metric over all of them, and so none here.
-    lines = by_group(instruments.separated(given), given.spec.branches)
+    lines = by_group(instruments.separated(given, columns(given.values)), given.spec.branches)
     found = panels(lines, distinct, sorted(set(given.seeds)), variants)
     branches = list(variants) or sorted({line.branch for line in given.values})
     of_tables = [f"{branch}/{one}" for branch in branches for one in given.spec.metrics] or list(found)
     for metric in metrics or of_tables:
         panel = found.get(metric)
-        if panel is None or panel.pooled:
+        if panel is None or panel.pooled or is_replaced(given.spec, metric, found.keys()):
             continue
         branch, _, own = metric.partition("/")
         for first, second in labels:

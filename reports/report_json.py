@@ -3,14 +3,16 @@
 from dataclasses import asdict
 from typing import Any
 
-from reports import instruments
 from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.axes import axes_json
 from reports.durations import by_stage
 from reports.factors import effects_json
 from reports.frontier import frontier_json
 from reports.input import ReportInput
-from reports.noise import competing, noise
+from reports.noise import noise
 from reports.power import power_json
+from reports.registration import registration_json
+from reports.scale import scale_json
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
 from reports.suspects import beaten
@@ -20,7 +22,7 @@ VERSION = 1
 
 def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     """The object of report.json."""
-    found_noise, rest = noise(given), competing(given)
+    found_noise = noise(given)
     instrument_names = () if given.spec.instruments is None else (given.spec.instruments.name,)
     units = given.spec.words.units
     whole = {
@@ -32,6 +34,8 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),
+        "axes": axes_json(analysis, given.defaults),
+        **scale_json(analysis),
         "factor_effects": effects_json(analysis),
         "made_of": [
             {"row": info.name, "factors": dict(info.factors), "sizes": info.sizes}
@@ -45,7 +49,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         },
         "not_comparable": _not_comparable(analysis),
         **({"noise": [asdict(line) for line in found_noise]} if found_noise else {}),
-        **{name: [asdict(pair) for pair in instruments.agreement(rest)] for name in instrument_names},
+        **{name: [asdict(pair) for pair in analysis.instruments] for name in instrument_names},
         "intervals": f"over {units} only: one seed" if len(set(given.seeds)) == 1 else f"over {units} and seeds",
         "missing": [asdict(part) for part in given.missing],
         "excluded": [asdict(one) for one in given.excluded],
@@ -55,6 +59,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         },
         "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
+        "registration": None if given.registration is None else registration_json(given.registration, analysis),
         "notes": list(given.notes),
         **({"power": power_json(given, analysis, analysis.main)} if given.spec.smallest_effects else {}),
     }
@@ -92,9 +97,12 @@ def _not_comparable(analysis: Analysis) -> list[dict[str, Any]]:
 
 def published_json(spec: ReportSpec, published: PublishedTables) -> dict[str, Any]:
     """The same object for published tables; intervals are null."""
-    return {
-        "version": VERSION,
-        "source": published.source,
-        **computed_json(analyse_published(spec, published)),
-        "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
-    }
+    found: dict[str, Any] = plain(
+        {
+            "version": VERSION,
+            "source": published.source,
+            **computed_json(analyse_published(spec, published)),
+            "controls": {"fingerprint": None, "deviations": [], "verdicts": []},
+        }
+    )
+    return found

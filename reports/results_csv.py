@@ -2,33 +2,104 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from reports.comparable import VIOLATED, Violation, is_violated
+from reports.checked import check_values
+from reports.columns import Columns, columns
+from reports.comparable import VIOLATED, Violation, violated
 from reports.input import ResultLine
+from reports.spec import ReportSpec
+from reports.statistics.panel import POOLED
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet computes a text that begins so. No name of ours does; a name in somebody's data may."""
 COLUMNS = ("row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value")
+NEEDED = ("row", "metric", "value")
+"""Columns that every table has."""
+FAMILY = "family"
+"""A further column that a table of somebody else's may have."""
 CONTROLS = "controls"
 """A last column, where a control did not hold: `violated` in the lines that rest on it, else empty."""
+FURTHER = (FAMILY, CONTROLS)
+DEFAULTS: Mapping[str, str] = {
+    "seed": "0",
+    "axes": "",
+    "branch": "results",
+    "case": POOLED,
+    "unit": "",
+    "better": "high",
+    FAMILY: "",
+}
+"""What stands for a column that is not there, and for an empty field of it."""
 
 
-def results_csv(values: Sequence[ResultLine], violated: Sequence[Violation] = ()) -> str:
+@dataclass(frozen=True, kw_only=True)
+class ValueTable:
+    """The values of a file, with the line of each."""
+
+    values: Sequence[ResultLine]
+    lines: Sequence[int]
+    where: str
+    """Name of the file, for errors."""
+    absent: Sequence[str] = ()
+    """Columns that it does not have."""
+    families: Mapping[str, str] = field(default_factory=dict)
+    """Row -> family, where the file says it."""
+    violated: frozenset[tuple[str, str, int, str]] = frozenset()
+    """(row, axes, seed, branch) of the cells that rest on a control that did not hold."""
+
+    def check(
+        self,
+        spec: ReportSpec | None = None,
+        rows: Collection[str] | None = None,
+        seeds: Collection[int] | None = None,
+    ) -> None:
+        """Check the values against each other, and against rows and seeds where these are known; see `check_values`.
+
+        Raises:
+            ValueError: names file and line.
+        """
+
+        def place(at: int) -> str:
+            return f"{self.where}:{self.lines[at]}"
+
+        check_values(columns(self.values), spec=spec, rows=rows, seeds=seeds, place=place)
+
+
+def results_csv(values: Columns, found: Sequence[Violation] = ()) -> str:
     """The tidy table, sorted by all that names a value; floats by repr; a missing value is an absent line.
 
     Args:
         values: in any order.
-        violated: controls that did not hold; with some, there is a column `controls`.
+        found: controls that did not hold; with some, there is a column `controls`.
     """
+    values = values.in_order()
+    cells = _texts(values, "row", "seed", "axes", "branch")
+    cases = _texts(values, "case")
+    measures = _texts(values, "metric", "unit", "better")
+    numbers = map(repr, values.value.tolist())
+    columns: list[Iterable[str]] = [cells, cases, measures, numbers]
+    if found:
+        columns.append(VIOLATED if one else "" for one in violated(found, values).tolist())
+    lines = map(",".join, zip(*columns, strict=True))
+    return "\n".join([",".join((*COLUMNS, CONTROLS) if found else COLUMNS), *lines, ""])
+
+
+def _texts(values: Columns, *columns: str) -> Iterator[str]:
+    """Some columns of each line, written once for all lines in which they are the same."""
+    found, at = values.distinct(*columns)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow((*COLUMNS, CONTROLS) if violated else COLUMNS)
-    for v in sorted(values, key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric, v.unit)):
-        row, axes, branch, case, metric, unit = map(_text, (v.row, v.axes, v.branch, v.case, v.metric, v.unit))
-        last = [VIOLATED if is_violated(violated, v, v.branch) else ""] if violated else []
-        writer.writerow([row, v.seed, axes, branch, case, metric, unit, v.better, repr(float(v.value)), *last])
-    return out.getvalue()
+    writer = csv.writer(out, lineterminator="")
+    texts = []
+    for names in found:
+        # A lone empty text would be quoted; before a comma it is not.
+        writer.writerow([*(as_text(name) if isinstance(name, str) else name for name in names), 0])
+        texts.append(out.getvalue().removesuffix(",0"))
+        out.seek(0)
+        out.truncate()
+    return map(texts.__getitem__, at.tolist())
 
 
 def read_results_csv(text: str, where: str) -> list[ResultLine]:
@@ -37,41 +108,187 @@ def read_results_csv(text: str, where: str) -> list[ResultLine]:
     Raises:
         ValueError: a line that `results_csv` does not write.
     """
-    lines = csv.reader(io.StringIO(text), strict=True)
-    found: list[ResultLine] = []
+    return list(written_table(text, where).values)
+
+
+def written_table(text: str, where: str) -> ValueTable:
+    """The values of a results.csv, with the line of each.
+
+    Raises:
+        ValueError: a line that `results_csv` does not write.
+    """
+    return _read(text, where, COLUMNS)
+
+
+def read_table(text: str, where: str) -> ValueTable:
+    """The values of anybody's table: some columns of results.csv, in any order, and `family`.
+
+    Args:
+        text: CSV, with a header.
+        where: names the file in errors.
+
+    Raises:
+        ValueError: names the file and, but for its header, the line.
+    """
+    return _read(text, where, None)
+
+
+def _read(text: str, where: str, exactly: Sequence[str] | None) -> ValueTable:
+    """Read a table; `exactly`: the columns that it must have, in order, and perhaps `controls` behind them."""
+    lines = csv.reader(io.StringIO(text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"), newline=""), strict=True)
+    values: list[ResultLine] = []
+    at: list[int] = []
     try:
-        heading = tuple(next(lines, ()))
-        if heading not in (COLUMNS, (*COLUMNS, CONTROLS)):
-            raise ValueError(f"the first line is not {','.join(COLUMNS)}")
+        header = tuple(next(lines, ()))
+        if exactly is not None and header not in (tuple(exactly), (*exactly, CONTROLS)):
+            raise ValueError(f"the first line is not {','.join(exactly)}")
+        _check_header(header)
+        reader = _LineReader(header)
         for fields in lines:
-            row, seed, axes, branch, case, metric, unit, better, value = fields[: len(COLUMNS)]
-            if len(fields) != len(heading) or fields[len(COLUMNS) :] not in ([], [""], [VIOLATED]):
-                raise ValueError(f"{len(fields)} columns, {len(heading)} wanted; {CONTROLS} is empty or {VIOLATED}")
-            if better not in ("high", "low"):
-                raise ValueError(f"better is {better[:40]!r}; allowed: high, low")
-            found.append(
-                ResultLine(
-                    row=_name(row),
-                    seed=int(seed),
-                    axes=_name(axes),
-                    branch=_name(branch),
-                    case=_name(case),
-                    metric=_name(metric),
-                    unit=_name(unit),
-                    better="low" if better == "low" else "high",
-                    value=float(value),
-                )
-            )
+            if fields:
+                values.append(reader.line(fields))
+                at.append(lines.line_num)
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{where}:{lines.line_num}: {error}") from error
-    return found
+    absent = [name for name in (*COLUMNS, FAMILY) if name not in header]
+    return ValueTable(
+        values=values,
+        lines=at,
+        where=where,
+        absent=absent,
+        families=reader.families,
+        violated=frozenset((v.row, v.axes, v.seed, v.branch) for v in reader.violated),
+    )
 
 
-def _text(name: str) -> str:
+def _check_header(header: Sequence[str]) -> None:
+    allowed = f"allowed: {', '.join((*COLUMNS, *FURTHER))}, separated by commas; needed: {', '.join(NEEDED)}"
+    unknown = [name for name in header if name not in (*COLUMNS, *FURTHER)]
+    if unknown:
+        raise ValueError(f"unknown column {unknown[0][:60]!r}; {allowed}; rename or remove it")
+    doubled = [name for i, name in enumerate(header) if name in header[:i]]
+    if doubled:
+        raise ValueError(f"column {doubled[0]!r} is there twice; {allowed}")
+    lacking = [name for name in NEEDED if name not in header]
+    if lacking:
+        raise ValueError(f"there is no column {lacking[0]!r}; {allowed}")
+
+
+class _Column(dict[str, Any]):
+    """What a field of a column means, found once for each text, however many lines have it."""
+
+    def __init__(self, means: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._means = means
+
+    def __missing__(self, text: str) -> Any:
+        found = self[text] = self._means(text)
+        return found
+
+
+class _LineReader:
+    """Makes values of lines, a million of them in seconds."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        self.families: dict[str, str] = {}
+        """Row -> family, of the lines so far."""
+        self.violated: list[ResultLine] = []
+        """Those of which the line says that they rest on a control that did not hold."""
+        self._width = len(header)
+        # A column that is not there is the empty field behind the last one.
+        at = {name: header.index(name) if name in header else self._width for name in (*COLUMNS, *FURTHER)}
+        self._parts = [(_Column(means), at[name]) for name, means in _MEANS.items()]
+        self._value, self._family, self._controls = at["value"], at[FAMILY], at[CONTROLS]
+
+    def line(self, fields: list[str]) -> ResultLine:
+        """The value of one line.
+
+        Raises:
+            ValueError: a field is not allowed.
+        """
+        if len(fields) != self._width:
+            kind = "not enough" if len(fields) < self._width else "too many"
+            raise ValueError(f"{kind} values to unpack: {len(fields)} fields, and the header has {self._width}")
+        fields.append("")
+        row, seed, axes, branch, case, metric, unit, better = [known[fields[at]] for known, at in self._parts]
+        family, controls = fields[self._family], fields[self._controls]
+        if family and self.families.setdefault(row, family) != family:
+            raise ValueError(f"row {row!r} has family {family[:60]!r}, and {self.families[row]!r} before; allowed: one")
+        value = ResultLine(
+            row=row,
+            seed=seed,
+            axes=axes,
+            branch=branch,
+            case=case,
+            metric=metric,
+            unit=unit,
+            better=better,
+            value=_number(fields[self._value]),
+        )
+        if controls:
+            if controls != VIOLATED:
+                raise ValueError(f"{CONTROLS} is {controls[:40]!r}; allowed: {VIOLATED}, or nothing")
+            self.violated.append(value)
+        return value
+
+
+def _one_name(kind: str) -> Callable[[str], str]:
+    """The name of a field, which is not empty."""
+
+    def means(text: str) -> str:
+        name = _name(text) or DEFAULTS.get(kind, "")
+        if not name and kind != "unit":
+            raise ValueError(f"{kind} is empty; allowed: a name")
+        if "/" in name and kind in ("row", "branch"):
+            raise ValueError(f"{kind} is {name[:60]!r}; allowed: a name without '/'; write {name.replace('/', '_')!r}")
+        return name
+
+    return means
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text or DEFAULTS["seed"])
+    except ValueError:
+        raise ValueError(f"seed is {text[:40]!r}; allowed: a whole number") from None
+
+
+def _axes(text: str) -> str:
+    axes = _name(text)
+    if axes and not all("=" in part[1:] and "/" not in part for part in axes.split(";")):
+        raise ValueError(f"axes is {axes[:60]!r}; allowed: KEY=VALUE;KEY=VALUE without '/', or nothing")
+    return axes
+
+
+def _direction(text: str) -> str:
+    if text in ("high", "low", ""):
+        return text or DEFAULTS["better"]
+    raise ValueError(f"better is {text[:40]!r}; allowed: high, low")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        hint = "leave the line out where a value is missing" if not text else "with a point for decimals"
+        raise ValueError(f"value is {text[:40]!r}; allowed: a number; {hint}") from None
+
+
+def as_text(name: str) -> str:
     """A name that no spreadsheet takes for a formula: behind an apostrophe, where it would be one."""
     return f"'{name}" if name.lstrip("'").startswith(FORMULA) else name
 
 
 def _name(text: str) -> str:
-    """The name that `_text` wrote."""
+    """The name that `as_text` wrote."""
     return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA) else text
+
+
+_MEANS: Mapping[str, Callable[[str], Any]] = {
+    "row": _one_name("row"),
+    "seed": _seed,
+    "axes": _axes,
+    **{kind: _one_name(kind) for kind in ("branch", "case", "metric", "unit")},
+    "better": _direction,
+}
+"""How the fields of a line are read, in the order of `_LineReader.line`."""

@@ -96,7 +96,7 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     """The table of scores of these values.
 
     Raises:
-        ValueError: two values of one case and metric.
+        ValueError: values that contradict each other (`checked`).
     """
     found = measured(given, combinations(given))
     columns = headlines(found)

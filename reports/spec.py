@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from reports.findings import Answer, Material
+    from reports.findings import Question
 
 Better = Literal["high", "low"]
 
@@ -252,6 +252,14 @@ class ImageSpec:
     nav: str = "Images"
     heading: str = "Images"
     caption: str = ""
+    frames: Sequence[str] = ()
+    """What the pictures of an image show, from left to right; empty: it is one picture."""
+    lines: Sequence[str] = ()
+    """What its lines show, from top to bottom; an image may have fewer."""
+    gap: int = 0
+    """Pixels between two pictures."""
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """Those of `frames` that stand beside the answer -> their names there, on its branch; empty: all."""
     order: Sequence[str] = ()
     """Branches in the order of the section; empty: as in `ReportSpec.branches`."""
 
@@ -287,6 +295,13 @@ class Words:
     """Headings and texts of the page."""
 
     lead: str = ""
+    row: str = "row"
+    """What a row is, in the sentences of the answer (`reports.answer`); `rows`: of several."""
+    rows: str = "rows"
+    best: str = "is best"
+    """What the best row does: "On BRANCH, ROW is best: VALUE."."""
+    nothing: str = "no row is shown to do better than the floor"
+    """What is said instead where the best row does not."""
     notes: str = "Notes"
     findings: str = "Findings"
     noise: str = "Noise: the same row trained again"
@@ -314,11 +329,13 @@ class ReportSpec:
     """Table that figures and findings are about; None: the first."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Metrics of the main tables, in order -> display name; empty: every metric, by name."""
+    shown_instead: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> the metric that the page shows in its place on branches that have both; files have both."""
     decimals: Mapping[str, int] = field(default_factory=dict)
     """Prefix of a metric's name -> decimals; by default 3."""
     family_labels: Mapping[str, str] = field(default_factory=dict)
     """Family -> its name in the legend, if different."""
-    questions: Callable[[], Sequence[tuple[str, str, "Callable[[Material], Answer]"]]] = tuple
+    questions: Callable[[], "Sequence[Question]"] = tuple
     """Returns the findings as (id, statement, test); called when the report is written."""
     smallest_effects: Sequence[SmallestEffect] = ()
     """What the findings have to be able to tell; those without one are not asked."""

@@ -70,4 +70,7 @@ def resign_commit(crate: Path, job: Job) -> None:
 def remake_report(crate: Path, plan: Plan) -> None:
     """Write the report of the values as they are now."""
     description = read_description(crate)
-    build(crate / REPORT, report_input(plan, description.standings(plan), CrateStore(crate), description.durations))
+    given = report_input(
+        plan, description.standings(plan), CrateStore(crate), description.durations, description.registered
+    )
+    build(crate / REPORT, given)

@@ -40,15 +40,19 @@ def results(
     from orchestrator.ui.scores import scores_text
 
     found = Results(study)
-    if as_csv:
-        _print_csv(found.scores(**selection.given))
-        return
-    given = found.values(**selection.given)
-    if as_json:
-        print_json(results_json(study, given))
-    else:
-        print(f"{study.plan.study} · {study.plan.profile}\n")
-        print(scores_text(given, shutil.get_terminal_size().columns))
+    try:
+        if as_csv:
+            _print_csv(found.scores(**selection.given))
+            return
+        given = found.values(**selection.given)
+        if as_json:
+            print_json(results_json(study, given))
+            return
+        text = scores_text(given, shutil.get_terminal_size().columns)
+    except ValueError as error:  # values that contradict each other
+        raise PlanError(f"there are no scores: {error}") from error
+    print(f"{study.plan.study} · {study.plan.profile}\n")
+    print(text)
 
 
 COMMAND = Command(

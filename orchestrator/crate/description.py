@@ -10,6 +10,7 @@ from orchestrator.errors import CrateError
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import STATE_MEANINGS, Job, Plan, Standing
 from orchestrator.plan.recorded import plan_of
+from orchestrator.reporting.registration.file import Entry, entries_of
 from orchestrator.store.commits import FINGERPRINT
 from workloads.contract.json_files import check_types, read_object
 from workloads.contract.workload import REFERENCES
@@ -20,7 +21,7 @@ LATER = "it ended while the crate was written"
 
 _FIELDS = {
     **dict.fromkeys(("study", "profile"), str),
-    **dict.fromkeys(("overrides", "durations", "left_out"), list),
+    **dict.fromkeys(("overrides", "durations", "left_out", "registered"), list),
     "missing": dict,
 }
 _JOB = {
@@ -54,10 +55,17 @@ class CrateDescription:
     """Of the plan's jobs."""
     left_out: Sequence[str] = field(default_factory=tuple)
     """What the crate could have held, and why it does not."""
+    registered: Sequence[Entry] = field(default_factory=tuple)
+    """What was registered of the plan, oldest first."""
 
     @classmethod
     def of(
-        cls, plan: Plan, standings: Mapping[str, Standing], durations: Sequence[Duration], done: Collection[str]
+        cls,
+        plan: Plan,
+        standings: Mapping[str, Standing],
+        durations: Sequence[Duration],
+        done: Collection[str],
+        registered: Sequence[Entry] = (),
     ) -> "CrateDescription":
         """The description of a planned study; `done`: ids of the jobs whose results the crate holds."""
         own = {job.fingerprint for job in plan.jobs.values()}
@@ -71,6 +79,7 @@ class CrateDescription:
                 if job not in done
             },
             durations=[one for one in durations if one.fingerprint in own],
+            registered=registered,
         )
 
     @property
@@ -109,6 +118,7 @@ def read_description(folder: Path) -> CrateDescription:
             missing=missing,
             durations=[Duration(**one) for one in raw["durations"]],
             left_out=raw["left_out"],
+            registered=entries_of(raw.get("registered", []), f"{STUDY}: registered"),
         )
     except FileNotFoundError as error:
         raise CrateError(f"{STUDY} is not in the crate; get it again from where it was published") from error

@@ -37,7 +37,9 @@ def input_of(folder: Path, plan: Plan, description: CrateDescription) -> ReportI
     Raises:
         One of `BROKEN`: values, records or curves are not as jobs write them.
     """
-    return report_input(plan, description.standings(plan), CrateStore(folder), description.durations)
+    return report_input(
+        plan, description.standings(plan), CrateStore(folder), description.durations, description.registered
+    )
 
 
 def check_controls(folder: Path, given: ReportInput, recorded: Plan) -> AuditCheck:

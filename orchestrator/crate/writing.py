@@ -153,7 +153,7 @@ def _write(
     shutil.copyfile(study.matrix, _made(folder / MATRIX))
     _write_json(folder / PLAN, plan_document(plan), sort=False)  # the order of jobs and keys is part of a plan
     left_out = _copy_code(study, folder, commits) if code else ["code: not asked for"]
-    description = CrateDescription.of(plan, standings, durations, commits)
+    description = CrateDescription.of(plan, standings, durations, commits, study.registered)
     _write_json(folder / STUDY, {**description.document, "left_out": left_out}, sort=False)
     _write_json(folder / ENVIRONMENT, environment_of(study, commits.values()))
     words = {"study": plan.study, "profile": plan.profile, "jobs": counted(len(commits), "job")}
@@ -161,32 +161,39 @@ def _write(
 
     from reports.build import build
 
-    build(folder / REPORT, report_input(plan, description.standings(plan), CrateStore(folder), description.durations))
+    given = report_input(
+        plan, description.standings(plan), CrateStore(folder), description.durations, description.registered
+    )
+    build(folder / REPORT, given)
     files = list(files_in(folder).values())
     _write_json(folder / METADATA, metadata_of(plan, commits, files, version(), credits), sort=False)
     return left_out
 
 
 def _shown_images(plan: Plan, reader: ArtifactReader, given: ReportInput) -> Mapping[str, Sequence[str]]:
-    """Job -> paths of its images that the report of `given` shows, relative to its artifact."""
+    """Job -> paths of its images and videos that the report of `given` shows, relative to its artifact."""
     from reports.analysis import analyse
     from reports.page.strips import chosen
+    from reports.page.videos import shown_videos
+    from reports.ranking import ranking
 
-    shown = {
-        (strip.row, strip.seed, strip.axes, strip.branch, strip.case)
-        for _, _, by_row in chosen(given, analyse(given))
-        for strip in by_row.values()
-    }
+    analysis = analyse(given)
+    strips = [strip for _, _, by_row in chosen(given, analysis) for strip in by_row.values()]
+    videos = [video for _, video in shown_videos(given, analysis, ranking(analysis))]
+    shown = {(one.row, one.seed, one.axes, one.branch, one.case) for one in strips}
+    filmed = {(one.row, one.seed, one.axes, one.branch, one.case) for one in videos}
     cells = {cell.id: cell for cell in plan.cells}
     found: dict[str, list[str]] = {}
     for job in plan.jobs.values():
-        if job.spec.images and reader.commit(job.id) is not None:
-            found[job.id] = [
-                f"{part}/{job.spec.images}/{Path(path).name}".lstrip("/")
-                for part, of in _by_part(job, [cells[cell] for cell in job.cells]).items()
-                for case, path in reader.images(job.id, part)
-                if any((one.row, one.seed, axes_text(one.axes), job.branch or "", case) in shown for one in of)
-            ]
+        if reader.commit(job.id) is None:
+            continue
+        for folder, read, wanted in ((job.spec.images, reader.images, shown), (job.spec.videos, reader.videos, filmed)):
+            for part, of in _by_part(job, [cells[cell] for cell in job.cells]).items() if folder else ():
+                found.setdefault(job.id, []).extend(
+                    f"{part}/{folder}/{Path(path).name}".lstrip("/")
+                    for case, path in read(job.id, part)
+                    if any((one.row, one.seed, axes_text(one.axes), job.branch or "", case) in wanted for one in of)
+                )
     return found
 
 

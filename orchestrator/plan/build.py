@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Fingerprints, config_of
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
-from orchestrator.spec.canonical import digest
+from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.patterns import families_of
@@ -64,7 +64,19 @@ def build_plan(
         excluded=tuple(one for one in excluded_of(matrix) if rows is None or one.row in rows),
         added={} if rows is None else {row: why for row, why in rows.items() if why != "profile"},
         outside={} if rows is None else {row: family for row, family in families.items() if row not in rows},
+        defaults={
+            name: axis_text(value)
+            for name, axis in matrix.axes.items()
+            if (value := _at(controls, axis.key.split("."))) is not None
+        },
     )
+
+
+def _at(sections: Any, path: Sequence[str]) -> Any:
+    """The value of a control; None: its branch is off."""
+    for part in path:
+        sections = sections.get(part) if isinstance(sections, Mapping) else None
+    return sections
 
 
 @contextmanager

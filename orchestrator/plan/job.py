@@ -109,6 +109,8 @@ class Plan:
     """Row that the profile does not have -> why it is in the plan."""
     outside: Mapping[str, str] = field(default_factory=dict)
     """Row of the matrix that is not in the plan -> its family."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> text of the value that its control has without the axis."""
 
     @property
     def branches(self) -> tuple[str, ...]:

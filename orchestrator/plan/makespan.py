@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from orchestrator.plan.job import Job
+from orchestrator.spec.cell import Resources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,23 @@ class Capacity:
         return any((self.attempts, self.cpus, self.devices))
 
 
-def longest_chains(jobs: Iterable[Job], seconds: Mapping[str, float]) -> dict[str, float]:
+class Chained(Protocol):
+    """A job as schedules see it."""
+
+    @property
+    def id(self) -> str:
+        """Of the job."""
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Name -> id of the job that it waits for."""
+
+    @property
+    def resources(self) -> Resources:
+        """What it needs."""
+
+
+def longest_chains(jobs: Iterable[Chained], seconds: Mapping[str, float]) -> dict[str, float]:
     """Job id -> seconds of the longest chain of jobs that begins with it, itself included.
 
     Args:
@@ -37,7 +54,7 @@ def longest_chains(jobs: Iterable[Job], seconds: Mapping[str, float]) -> dict[st
     return longest
 
 
-def makespan(jobs: Collection[Job], seconds: Mapping[str, float], capacity: Capacity) -> float:
+def makespan(jobs: Collection[Chained], seconds: Mapping[str, float], capacity: Capacity) -> float:
     """Seconds until the last of the jobs ends, at least: no schedule is faster.
 
     The larger of the longest chain and of the work over the capacity; list scheduling is at most twice as slow (Graham

@@ -42,17 +42,20 @@ class Unresolved:
     scenes: int
     profile: str
     """Of the results whose variances these are."""
+    is_of_other_profile: bool
+    """Whether the plan is of another one."""
     command: str
     """That says which seeds and scenes would do."""
 
     def __str__(self) -> str:
         """One line for people."""
         unit = self.unit.partition(":")[0]
+        resolved = f"{self.detectable:.2g} {unit}".rstrip()
         asks = f"a margin of {self.effect:g}" if self.claim == "equivalence" else f"{self.effect:g}"
+        of = f" (variances of profile {self.profile})" if self.is_of_other_profile else ""
         return (
             f"finding {self.finding}: {counted(self.seeds, 'seed')} × {counted(self.scenes, 'scene')} resolve "
-            f"{self.detectable:.2g} {unit}".rstrip()
-            + f" (power {POWER:g}); it asks {asks}: `{self.command}`"
+            f"{resolved} (power {POWER:g}); it asks {asks}{of}: `{self.command}`"
         )
 
 
@@ -108,6 +111,7 @@ def unresolved(plan: Plan, home: Path) -> list[Unresolved]:
                     seeds=seeds,
                     scenes=at,
                     profile=profile,
+                    is_of_other_profile=profile != plan.profile,
                     command=f"echo-matrix power --finding {shlex.quote(declared.finding)}"
                     + ("" if profile == plan.profile else f" --profile {shlex.quote(profile)}"),
                 )

@@ -27,6 +27,9 @@ LONGEST_LINE = 1 << 20
 IMAGES = 4
 """Images of each row and branch in the report's input, the first by name."""
 
+VIDEOS = 1
+"""Videos, likewise: a page has room for few, and all are of one case."""
+
 
 AT_ONCE = 16
 """Artifacts that are read ahead at a time."""
@@ -42,7 +45,7 @@ class ArtifactReader:
         self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
         self._cases: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        self._images: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        self._files: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
 
     def commit(self, job: str) -> Commit | None:
@@ -71,15 +74,22 @@ class ArtifactReader:
 
     def images(self, job: str, part: str = "") -> list[tuple[str, str]]:
         """(case, path) of a done job's first images, or of those of a part (`Job.parts`)."""
-        if (job, part) in self._images:
-            return self._images[job, part]
-        inside = PurePosixPath(part, self.plan.jobs[job].spec.images)
+        return self._files_of_cases(job, part, self.plan.jobs[job].spec.images, ".png", IMAGES)
+
+    def videos(self, job: str, part: str = "") -> list[tuple[str, str]]:
+        """(case, path) of a done job's first videos, or of those of a part (`Job.parts`)."""
+        return self._files_of_cases(job, part, self.plan.jobs[job].spec.videos, ".mp4", VIDEOS)
+
+    def _files_of_cases(self, job: str, part: str, folder: str, ending: str, most: int) -> list[tuple[str, str]]:
+        if (job, part, ending) in self._files:
+            return self._files[job, part, ending]
+        inside = PurePosixPath(part, folder)
         every = [PurePosixPath(path) for path in self._named(job)]
-        found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ".png")[:IMAGES]
+        found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ending)[:most]
         listed = PurePosixPath(part, CASE_NAMES)
-        folder = self._fetch(job, [str(listed), *map(escape, found)])
+        place = self._fetch(job, [str(listed), *map(escape, found)])
         names: dict[str, str] | None = {}
-        listing = folder / listed
+        listing = place / listed
         if listed in every and listing.is_file():
             try:
                 names = case_names_of(read_plain(listing))
@@ -87,9 +97,9 @@ class ArtifactReader:
                 raise StoreError(f"{listing}: cannot be read as a plain file: {error}; {REFRESH_HINT}") from error
         if names is None:
             raise StoreError(f"{listing}: is not a list of cases with slug and id; {REFRESH_HINT}")
-        paths = [folder / path for path in found]
-        self._images[job, part] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
-        return self._images[job, part]
+        paths = [place / path for path in found]
+        self._files[job, part, ending] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
+        return self._files[job, part, ending]
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""

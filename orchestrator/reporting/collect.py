@@ -11,6 +11,8 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.certificate import certificate, is_own
+from orchestrator.reporting.registration.changes import registration_of
+from orchestrator.reporting.registration.file import Entry
 from orchestrator.spec.cell import Cell
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
@@ -24,7 +26,9 @@ from reports.input import (
     ReportInput,
     ResultLine,
     RowInfo,
+    Source,
     Strip,
+    Video,
 )
 from workloads.contract.rows import row_from
 from workloads.contract.workload import LEFT_OUT, Workload
@@ -84,20 +88,25 @@ def case_values(
         study=plan.study,
         profile=plan.profile,
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
-        rows=_rows(cells, plan.workload),
+        rows=rows_of(cells, plan.workload),
         values=values,
         missing=missing,
         sections=sections_of(plan.cells),
         excluded=_excluded(plan, cells),
         left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
+        defaults=plan.defaults,
         spec=spec_of_report,
         controls=certificate(reader),
     )
 
 
 def report_input(
-    plan: Plan, standings: Mapping[str, Standing], store: StoreReader, durations: Iterable[Duration] = ()
+    plan: Plan,
+    standings: Mapping[str, Standing],
+    store: StoreReader,
+    durations: Iterable[Duration] = (),
+    registered: Sequence[Entry] = (),
 ) -> ReportInput:
     """The report's input.
 
@@ -106,6 +115,7 @@ def report_input(
         standings: by job id; the reason of a missing result.
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.
+        registered: what was registered of it, oldest first.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -118,8 +128,12 @@ def report_input(
     )
     costs: list[Cost] = []
     strips: list[Strip] = []
+    videos: list[Video] = []
+    sources: list[Source] = []
     curves: list[Curve] = []
     workload = plan.workload
+    contrast = measured.spec.contrast
+    filmed = contrast[-1:] if contrast is not None else tuple(plan.branches)
     notes = workload.notes(plan.cells, measured.sections)
     gits: set[str] = set()
     for cell in plan.cells:
@@ -134,6 +148,20 @@ def report_input(
             records = commit.result.get("records", {})
             told = records.get(spec.told) if spec.told else None
             notes += [str(sentence) for sentence in told] if isinstance(told, Mapping) else []
+            sources.append(
+                Source(
+                    row=cell.row,
+                    seed=cell.seed,
+                    axes=axes,
+                    stage=spec.name,
+                    branch=branch or "",
+                    job=plan.jobs[job].label,
+                    fingerprint=plan.jobs[job].fingerprint,
+                )
+            )
+            shown = reader.videos(job, plan.jobs[job].part_of(cell)) if spec.videos and branch in filmed else ()
+            for case, path in shown:
+                videos.append(Video(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -150,7 +178,10 @@ def report_input(
         costs=costs,
         strips=strips,
         curves=curves,
+        sources=sources,
+        videos=videos,
         durations=_durations(plan, durations),
+        registration=registration_of(registered, plan, measured.spec),
         notes=list(dict.fromkeys(notes)),
     )
 
@@ -225,7 +256,7 @@ def _factors(workload: Workload, cell: Cell) -> Mapping[str, str]:
     return dict(row_from(workload.family, cell.evaluated).factors) if there else {}
 
 
-def _rows(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
+def rows_of(cells: Sequence[Cell], workload: Workload) -> list[RowInfo]:
     """Rows in file order, with the row of which each is an alias."""
     row_of = {cell.id: cell.row for cell in cells}
     sizes: dict[str, dict[str, dict[str, float]]] = {}

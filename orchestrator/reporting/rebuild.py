@@ -5,21 +5,28 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import PlanError
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
+from orchestrator.reporting.registration.file import Entry
 from orchestrator.store.protocol import RECENT_S, Store
-from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
+from reports.input import ReportInput
 from reports.spec import ReportSpec
 
+if TYPE_CHECKING:  # what writes it is imported only then
+    from reports.against import Comparison
+
 DIGEST = ".input-digest"
-"""File in the report folder with the digest of the report's input, and of what was written from it."""
-WRITTEN = (RESULTS, NUMBERS, PAGE)
+"""File in the report folder with the digest of the report's input, and of each file that was written from it."""
+
+Tell = Callable[[str], None]
+"""Takes a sentence for the user."""
 
 
 def input_digest(input: ReportInput) -> str:
@@ -40,12 +47,23 @@ def report_code(spec: ReportSpec) -> str:
     return _with_code(hashlib.sha256(), spec)
 
 
-def rebuild_if_changed(folder: Path, input: ReportInput) -> bool:
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def rebuild_if_changed(folder: Path, input: ReportInput, formats: Collection[str] = (), tell: Tell = _silent) -> bool:
     """Write the report into `folder` unless it was made from the same input; returns whether it was written.
 
-    A report of another profile in `folder` is kept beside it as `report-{profile}`.
+    A report of another profile in `folder` is kept beside it as `report-{profile}`. A file that somebody has edited
+    since it was written is kept as `NAME.edited-{sha256}`, and `tell` gets a sentence about it.
+
+    Args:
+        folder: of the report.
+        input: of the report.
+        formats: `reports.build.FORMATS` to write too; those that were asked for once are kept up to date.
+        tell: gets what the user should know.
     """
-    return _rebuild(folder, input, input_digest(input), quick="")
+    return _rebuild(folder, input, input_digest(input), "", formats, tell)
 
 
 def report_if_needed(
@@ -54,59 +72,139 @@ def report_if_needed(
     standings: Mapping[str, Standing],
     store: Store,
     durations: Callable[[], Iterable[Duration]] = tuple,
+    registered: Sequence[Entry] = (),
+    formats: Collection[str] = (),
+    tell: Tell = _silent,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
-    It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took.
+    It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
+    `registered` is what was registered of the plan.
+
+    Raises:
+        PlanError: the results contradict each other.
     """
-    quick = _quick(plan, standings, store.revision(RECENT_S))
+    quick = _quick(plan, standings, store.revision(RECENT_S), registered)
     remembered = _remembered(folder)
-    if remembered.get("quick") == quick and _is_as_written(folder, remembered):
+    if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations())
-    return _rebuild(folder, given, input_digest(given), quick)
+    given = report_input(plan, standings, store, durations(), registered)
+    try:
+        return _rebuild(folder, given, input_digest(given), quick, formats, tell)
+    except ValueError as error:
+        raise PlanError(f"there is no report: {error}") from error
 
 
-def _rebuild(folder: Path, given: ReportInput, digest: str, quick: str) -> bool:
+def write_report(
+    folder: Path,
+    given: ReportInput,
+    formats: Collection[str] = (),
+    tell: Tell = _silent,
+    against: "Comparison | None" = None,
+) -> None:
+    """Write the report into a folder of its own: a new or empty one, or one with a report.
+
+    Args:
+        folder: of the report.
+        given: of the report.
+        formats: as of `rebuild_if_changed`.
+        tell: as of `rebuild_if_changed`.
+        against: the comparison with other results, if the report is to have one.
+
+    Raises:
+        PlanError: the folder has other content.
+    """
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / DIGEST).is_file())):
+        raise PlanError(f"{folder} exists and has no report; allowed: a new folder, or one that `report` wrote")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / DIGEST).is_file():
+        _write_note(folder, {"profile": given.profile})
+    _rebuild(folder, given, "", "", formats, tell, replaced=True, against=against)
+
+
+def remembered_files(folder: Path) -> Mapping[str, str]:
+    """The files of the report in a folder -> the sha256 that each was written with; empty: there is no report."""
+    return _files_of(_remembered(folder))
+
+
+def edited_files(folder: Path) -> list[str]:
+    """The files of the report in `folder` that are not as they were written; not those that were removed."""
+    return [name for name, digest in remembered_files(folder).items() if _digest_of(folder / name) not in ("", digest)]
+
+
+def _rebuild(
+    folder: Path,
+    given: ReportInput,
+    digest: str,
+    quick: str,
+    formats: Collection[str],
+    tell: Tell,
+    *,
+    replaced: bool = False,
+    against: "Comparison | None" = None,
+) -> bool:
     remembered = _remembered(folder)
-    note = {"digest": digest, "quick": quick, "profile": given.profile}
-    if remembered.get("digest") == digest and _is_as_written(folder, remembered):
-        _write_note(folder, {**note, "written": remembered["written"]})
+    note: dict[str, Any] = {"digest": digest, "quick": quick, "profile": given.profile}
+    if digest and remembered.get("digest") == digest and _is_as_asked(folder, remembered, formats):
+        _write_note(folder, {**remembered, **note})
         return False
     other = remembered.get("profile")
-    if other is not None and other != given.profile:
+    if other is not None and other != given.profile and not replaced:
         kept = folder.with_name(f"{folder.name}-{other}")
         shutil.rmtree(kept, ignore_errors=True)
         folder.rename(kept)
+        remembered = {}
     elif remembered:
+        for name in edited_files(folder):
+            aside = f"{name}.edited-{_digest_of(folder / name)[:8]}"
+            (folder / name).rename(folder / aside)
+            tell(f"{folder / name} was edited since it was written: it is written anew, and the edited one is {aside}")
         _write_note(folder, {"profile": given.profile})  # the digest no longer matches from here on
     from reports.build import build
 
-    build(folder, given)
-    _write_note(folder, {**note, "written": _digest_of_written(folder)})
+    wanted = sorted({*formats, *_formats_of(remembered)})
+    names = build(folder, given, wanted, against)
+    for name in {*_files_of(remembered)} - {*names}:  # of a table or figure that there is no more
+        (folder / name).unlink(missing_ok=True)
+    _write_note(folder, {**note, "formats": wanted, "files": {name: _digest_of(folder / name) for name in names}})
     return True
 
 
-def _is_as_written(folder: Path, remembered: Mapping[str, str]) -> bool:
-    """Whether nobody has removed or edited a file of the report since."""
+def _is_as_asked(folder: Path, remembered: Mapping[str, Any], formats: Collection[str]) -> bool:
+    """Whether every file is there as it was written, and in every format that is asked for."""
+    files = _files_of(remembered)
+    return (
+        bool(files)
+        and set(formats) <= set(_formats_of(remembered))
+        and all(_digest_of(folder / name) == digest for name, digest in files.items())
+    )
+
+
+def _files_of(remembered: Mapping[str, Any]) -> Mapping[str, str]:
+    files = remembered.get("files")
+    return files if isinstance(files, dict) else {}
+
+
+def _formats_of(remembered: Mapping[str, Any]) -> list[str]:
+    formats = remembered.get("formats")
+    return [str(name) for name in formats] if isinstance(formats, list) else []
+
+
+def _digest_of(path: Path) -> str:
+    """sha256 of a file; empty: it cannot be read."""
     try:
-        return remembered.get("written") == _digest_of_written(folder)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        return False
+        return ""
 
 
-def _digest_of_written(folder: Path) -> str:
-    digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in WRITTEN]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _write_note(folder: Path, note: Mapping[str, str]) -> None:
+def _write_note(folder: Path, note: Mapping[str, Any]) -> None:
     temporary = folder / f"{DIGEST}.tmp"
     temporary.write_text(json.dumps(note), encoding="utf-8")
     temporary.replace(folder / DIGEST)
 
 
-def _remembered(folder: Path) -> dict[str, str]:
+def _remembered(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / DIGEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -114,7 +212,7 @@ def _remembered(folder: Path) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
+def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str, registered: Sequence[Entry]) -> str:
     digest = hashlib.sha256(f"{plan.study} {plan.profile} {plan.controls_fingerprint}".encode())
     for cell in plan.cells:
         digest.update(f"{cell.id} {cell.fingerprint} {cell.alias_of}\n".encode())
@@ -126,6 +224,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str) -> str:
     digest.update(repr([(one.id, one.entry) for one in plan.excluded]).encode())
     digest.update(repr(list(plan.outside)).encode())
     digest.update(revision.encode())
+    digest.update(repr([one.digest for one in registered]).encode())
     for metric in plan.workload.derived:
         digest.update(f"{metric.name} {metric.of} {metric.branches} {metric.unit}\n".encode())
         digest.update(_source_of(metric.value))

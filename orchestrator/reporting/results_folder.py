@@ -27,6 +27,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.decoding import decoded
+from reports.columns import columns
 from reports.excerpt import excerpt
 from reports.input import (
     ControlsCertificate,
@@ -37,11 +38,13 @@ from reports.input import (
     LeftOut,
     Missing,
     OfCell,
+    Registration,
     ReportInput,
     RowInfo,
+    Source,
     Strip,
 )
-from reports.results_csv import read_results_csv, results_csv
+from reports.results_csv import results_csv, written_table
 from workloads.contract.json_files import object_of, read_plain
 
 INPUT, VALUES, FINGERPRINTS, STRIPS = "input.json", "results.csv.gz", "fingerprints.json", "strips"
@@ -97,12 +100,15 @@ class KeptInput:
     notes: Sequence[str] = field(default_factory=tuple)
     left_out: Sequence[LeftOut] = field(default_factory=tuple)
     outside: Sequence[str] = field(default_factory=tuple)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[Source] = field(default_factory=tuple)
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
+    registration: Registration | None = None
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources", "defaults")
 """Fields that are kept as they are."""
 
 
@@ -121,7 +127,7 @@ def write_results_folder(folder: Path, given: ReportInput, plan: Plan, done: fro
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / INPUT).is_file())):
         raise PlanError(f"--export {folder}: exists and has no {INPUT}; allowed: a new folder, or one of --export")
     kept = excerpt(given)
-    values = results_csv(kept.values).encode("utf-8")
+    values = results_csv(columns(kept.values)).encode("utf-8")
     images = {_file_of(i, strip): Path(strip.path).read_bytes() for i, strip in enumerate(kept.strips)}
     strips = [
         KeptStrip(**_cell(strip), branch=strip.branch, case=strip.case, file=name, sha256=_sha256(content))
@@ -180,8 +186,10 @@ def read_results_folder(folder: Path, plan: Plan) -> ReportInput:
         values = _decompressed(folder / VALUES)
         _check(values, kept.values_sha256, folder / VALUES)
         spec = report_spec(plan.workload)
+        table = written_table(values.decode("utf-8"), str(folder / VALUES))
+        table.check(spec, [info.name for info in kept.rows], kept.seeds)
         return ReportInput(
-            values=read_results_csv(values.decode("utf-8"), str(folder / VALUES)),
+            values=table.values,
             strips=[_strip(folder, strip) for strip in kept.strips],
             curves=[_curve(curve) for curve in kept.curves],
             spec=spec if kept.branches is None else restricted(spec, kept.branches),

@@ -1,16 +1,20 @@
-"""Placement: list scheduling by critical path, best fit. Pure: which ready job goes on which host.
+"""Placement: list scheduling by critical path with EASY backfill, best fit. Pure: which ready job goes on which host.
 
 The longest remaining chain goes first, on the fullest host that has room. A job's priority is the estimated time of
 the longest chain of jobs that it begins (critical path; Graham 1969, "Bounds on multiprocessing timing anomalies",
-bounds the makespan of any such list), so trainings come before evaluations that nothing waits for. Jobs of one shape
-share a queue, so that a tick costs what it places and not what waits.
+bounds the makespan of any such list), so trainings come before evaluations that nothing waits for. The first job that
+fits nowhere now gets a reservation: a host, and the time at which enough of it will be free. Until then others may use
+what it waits for, if they are estimated to end before that time, or need what it leaves (EASY backfill; Lifka 1995,
+"The ANL/IBM SP scheduling system"). Jobs of one shape share a queue, so that a tick costs what it places and not what
+waits.
 """
 
 import functools
 import heapq
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from orchestrator.backends.protocol import Backend, HostShare, JobQueue, Placement, PlacingBackend, QueueingBackend
 from orchestrator.plan.job import Job
@@ -24,6 +28,26 @@ MOST_PER_TICK = 256
 
 Target = HostShare | JobQueue
 """What a job can be placed on."""
+
+
+QueuedJob = tuple[float, int, str]
+"""Less its priority, its place in the plan, and its id."""
+
+
+class Placeable(Protocol):
+    """A job as placement sees it."""
+
+    @property
+    def id(self) -> str:
+        """Of the job."""
+
+    @property
+    def stage(self) -> str:
+        """Name of its stage."""
+
+    @property
+    def resources(self) -> Resources:
+        """What it needs."""
 
 
 class JobShape(NamedTuple):
@@ -40,6 +64,46 @@ def shape_of(resources: Resources, stage: str) -> JobShape:
     return JobShape(resources.cpus, resources.devices, resources.memory_gib, stage)
 
 
+class HeldShare(NamedTuple):
+    """What one attempt holds of a host."""
+
+    free_at: float
+    """When it is estimated to end."""
+    cpus: int
+    devices: int
+    memory_gib: float
+
+
+@dataclass
+class Promise:
+    """A reservation: from `begin` on a job has its share of a host, and this is what will be left there."""
+
+    begin: float
+    cpus: int
+    devices: int
+    memory_gib: float
+
+    def holds(self, shape: JobShape) -> bool:
+        """Whether a job of this shape fits into it."""
+        return self.cpus >= shape.cpus and self.devices >= shape.devices and self.memory_gib >= shape.memory_gib
+
+    def takes(self, shape: JobShape, end: float) -> bool:
+        """Whether a job that begins now, and ends then, leaves the promise as it is."""
+        return (math.isfinite(end) and end <= self.begin) or self.holds(shape)
+
+    def add(self, share: HeldShare) -> None:
+        """Count what becomes free."""
+        self.cpus += share.cpus
+        self.devices += share.devices
+        self.memory_gib += share.memory_gib
+
+    def take(self, shape: JobShape) -> None:
+        """Count a job that is there from `begin` on."""
+        self.cpus -= shape.cpus
+        self.devices -= shape.devices
+        self.memory_gib -= shape.memory_gib
+
+
 @dataclass
 class Room:
     """What is free on one host or queue."""
@@ -54,13 +118,23 @@ class Room:
     """Whose jobs it takes; None: of all stages."""
     queue: bool = False
     """A scheduler of its own finds the places: slots alone count."""
+    held: list[HeldShare] = field(default_factory=list)
+    """What is not free, and when it will be."""
+    promised: Promise | None = None
+    """What is kept for a job that waits for this host."""
 
     def takes(self, stage: str) -> bool:
         """Whether it takes jobs of this stage."""
         return self.stages is None or stage in self.stages
 
+    def has_place(self, shape: JobShape, end: float) -> bool:
+        """Whether a job of this shape may begin here now, if it ends then."""
+        if self.slots is not None and self.slots <= 0:
+            return False
+        return self.fits(shape) and (self.promised is None or self.promised.takes(shape, end))
+
     def fits(self, shape: JobShape) -> bool:
-        """Whether a job of this shape fits, apart from the number of slots."""
+        """Whether a job of this shape fits into what is free, apart from slots and promises."""
         enough = self.cpus >= shape.cpus and len(self.devices) >= shape.devices and self.memory_gib >= shape.memory_gib
         return (enough or self.queue) and self.takes(shape.stage)
 
@@ -86,12 +160,12 @@ def room_of(target: Target) -> Room:
 class Reservations:
     """What live attempts have reserved."""
 
-    held: dict[str, tuple[Placement, float]] = field(default_factory=dict)
-    """Attempt -> its placement and memory in GiB."""
+    held: dict[str, tuple[Placement, float, float]] = field(default_factory=dict)
+    """Attempt -> its placement, memory in GiB, and when it is estimated to end."""
 
-    def reserve(self, attempt: str, placement: Placement, memory_gib: float) -> None:
-        """Reserve a placement."""
-        self.held[attempt] = (placement, memory_gib)
+    def reserve(self, attempt: str, placement: Placement, memory_gib: float, free_at: float = math.inf) -> None:
+        """Reserve a placement, until `free_at` as far as is known."""
+        self.held[attempt] = (placement, memory_gib, free_at)
 
     def release(self, attempt: str) -> None:
         """Release a placement."""
@@ -100,9 +174,11 @@ class Reservations:
     def rooms(self, hosts: Sequence[Target]) -> list[Room]:
         """What is free on each host."""
         rooms = {host.name: room_of(host) for host in hosts}
-        for placement, memory_gib in self.held.values():
+        for placement, memory_gib, free_at in self.held.values():
             if placement.host in rooms:
-                rooms[placement.host].reserve(placement.cpus, placement.devices, memory_gib)
+                room = rooms[placement.host]
+                room.reserve(placement.cpus, placement.devices, memory_gib)
+                room.held.append(HeldShare(free_at, placement.cpus, len(placement.devices), memory_gib))
         return list(rooms.values())
 
 
@@ -152,14 +228,20 @@ def _room_words(cpus: int, devices: int) -> str:
 
 
 class ReadyQueue:
-    """Ready jobs by shape, the highest priority first; among equals the plan's order."""
+    """Ready jobs by shape, the highest priority first; among equals the plan's order.
 
-    def __init__(self, ranks: Mapping[str, float]) -> None:
+    Args:
+        ranks: priority of each job.
+        seconds: estimated duration of each job; a job without one is taken to run for good.
+    """
+
+    def __init__(self, ranks: Mapping[str, float], seconds: Mapping[str, float] | None = None) -> None:
         self._ranks = ranks
+        self._seconds = seconds or {}
         self._order = {job: number for number, job in enumerate(ranks)}
-        self._heaps: dict[JobShape, list[tuple[float, int, str]]] = {}
+        self._heaps: dict[JobShape, list[QueuedJob]] = {}
 
-    def add(self, jobs: Iterable[Job]) -> None:
+    def add(self, jobs: Iterable[Placeable]) -> None:
         """Put jobs in."""
         for job in jobs:
             heap = self._heaps.setdefault(shape_of(job.resources, job.stage), [])
@@ -171,24 +253,38 @@ class ReadyQueue:
         is_ready: Callable[[str], bool],
         limit: int,
         *,
+        now: float = 0.0,
         allowed: Callable[[JobShape], Collection[str]] | None = None,
         tried: Callable[[str], Collection[str]] | None = None,
     ) -> list[tuple[str, Placement]]:
-        """Take out up to `limit` jobs that fit now, with their places; `rooms` is used up.
+        """Take out up to `limit` jobs that may begin now, with their places; `rooms` is used up.
 
-        Jobs that are no longer ready leave the queue. A job that ranks first and fits nowhere now
-        reserves its share of the largest host, so that small jobs cannot starve it.
+        Jobs that are no longer ready leave the queue. The first job that fits nowhere now gets a promise, so that
+        small jobs cannot starve it; of the shapes that this holds back, jobs that end in time go first.
 
         Args:
             rooms: what is free.
             is_ready: of a job's id.
             limit: jobs at most.
+            now: on the clock of `Reservations.reserve`.
             allowed: names of the hosts for a shape (`usable`); all by default.
             tried: names of the hosts on which a job goes only where no other has room; none by default.
         """
         placed: list[tuple[str, Placement]] = []
         taken: set[str] = set()
         skipped: set[JobShape] = set()
+        promised: Promise | None = None
+
+        def place_one(job: str, shape: JobShape, able: Sequence[Room]) -> bool:
+            end, placement = now + self._seconds.get(job, math.inf), None
+            if tried is not None and (off := tried(job)):
+                placement = fit(shape, [room for room in able if room.name not in off], end)
+            placement = placement or fit(shape, able, end)
+            if placement is not None:
+                placed.append((job, placement))
+                taken.add(job)
+            return placement is not None
+
         while len(placed) < limit:
             for heap in self._heaps.values():
                 while heap and (heap[0][2] in taken or not is_ready(heap[0][2])):
@@ -199,45 +295,80 @@ class ReadyQueue:
             (_, _, job), shape = min(heads)
             names = None if allowed is None else allowed(shape)
             able = [room for room in rooms if room.takes(shape.stage) and (names is None or room.name in names)]
-            placement = None
-            if tried is not None and (off := tried(job)):
-                placement = fit(shape, [room for room in able if room.name not in off])
-            placement = placement or fit(shape, able)
-            if placement is None:
-                if not skipped and able:
-                    reserve_for(shape, max(able, key=_size))
-                skipped.add(shape)
+            if place_one(job, shape, able):
+                heapq.heappop(self._heaps[shape])
                 continue
-            heapq.heappop(self._heaps[shape])
-            placed.append((job, placement))
-            taken.add(job)
+            skipped.add(shape)
+            if promised is None:
+                promised = promise_for(shape, able, now)
+            elif any(room.fits(shape) for room in able if room.promised is not None):
+                for _, _, short in self._ending_by(promised.begin - now, shape):
+                    if len(placed) == limit or not any(room.fits(shape) for room in able):
+                        break
+                    if short not in taken and is_ready(short):
+                        place_one(short, shape, able)
         return placed
+
+    def _ending_by(self, seconds: float, shape: JobShape) -> list[QueuedJob]:
+        """Jobs of a shape that take so long at most, the highest priority first."""
+        return sorted(one for one in self._heaps[shape] if self._seconds.get(one[2], math.inf) <= seconds)
 
 
 def _size(room: Room) -> tuple[bool, int, int, float]:
     return room.queue, len(room.devices), room.cpus, room.memory_gib
 
 
-def reserve_for(shape: JobShape, room: Room) -> None:
-    """Take what is free of one job's share out of `room`, so that it adds up until the job fits."""
-    if room.slots is None:
-        cpus, memory_gib = min(room.cpus, shape.cpus), min(room.memory_gib, shape.memory_gib)
-        room.reserve(cpus, room.devices[: shape.devices], memory_gib)
+def promise_for(shape: JobShape, rooms: Sequence[Room], now: float) -> Promise | None:
+    """Promise a job of this shape the host on which it can begin first; None where it fits on none of them.
+
+    Attempts that run for longer than was estimated are taken to end now.
+    """
+    soonest: tuple[float, str] | None = None
+    chosen: tuple[Room, Promise] | None = None
+    for room in rooms:
+        if room.slots is not None or room.promised is not None:
+            continue
+        free = Promise(now, room.cpus, len(room.devices), room.memory_gib)
+        shares = iter(sorted(room.held))
+        while not free.holds(shape) and (share := next(shares, None)) is not None:
+            free.begin = max(now, share.free_at)
+            free.add(share)
+        for share in shares:  # what is free by then, too
+            if share.free_at > free.begin:
+                break
+            free.add(share)
+        if free.holds(shape) and (soonest is None or (free.begin, room.name) < soonest):
+            soonest, chosen = (free.begin, room.name), (room, free)
+    if chosen is None:
+        return None
+    room, left = chosen
+    left.take(shape)
+    room.promised = left
+    return left
 
 
-def fit(shape: JobShape, rooms: Sequence[Room]) -> Placement | None:
+def fit(shape: JobShape, rooms: Sequence[Room], end: float = math.inf) -> Placement | None:
     """A place for one job of this shape on the fullest host with room, taken from `rooms`; None if there is none.
 
     The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
     go where there are fewest of them left. A queue comes after all hosts; its devices are counted from 0.
+
+    Args:
+        shape: of the job.
+        rooms: that take it.
+        end: when it will have ended, for promises.
     """
-    able = [room for room in rooms if (room.slots is None or room.slots > 0) and room.fits(shape)]
+    able = [room for room in rooms if room.has_place(shape, end)]
     if not able:
         return None
     best = min(able, key=lambda room: (room.queue, len(room.devices), room.cpus))
     free = range(shape.devices) if best.queue else best.devices
     placement = Placement(host=best.name, cpus=shape.cpus, devices=tuple(free[: shape.devices]))
     best.reserve(placement.cpus, placement.devices, shape.memory_gib)
+    if best.slots is None:
+        best.held.append(HeldShare(end, shape.cpus, shape.devices, shape.memory_gib))
+    if best.promised is not None and end > best.promised.begin:
+        best.promised.take(shape)
     return placement
 
 
@@ -267,7 +398,8 @@ class Placer:
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        self._queue = ReadyQueue(longest_chains(jobs, {job.id: self._seconds(job) for job in jobs}))
+        seconds = {job.id: self._seconds(job) for job in jobs}
+        self._queue = ReadyQueue(longest_chains(jobs, seconds), seconds)
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
@@ -285,14 +417,16 @@ class Placer:
     def place(
         self,
         hosts: Sequence[Target],
+        now: float,
         *,
         excluded: Mapping[str, float],
         tried: Callable[[str], Collection[str]] | None,
     ) -> list[tuple[str, Placement]]:
-        """Job ids that fit now, with their places, best first.
+        """Job ids that may begin now, with their places, best first.
 
         Args:
             hosts: those that take jobs now.
+            now: monotonic.
             excluded: excluded hosts, with the time of their last bad ending.
             tried: fingerprint -> hosts on which the job ended badly; None: no job did.
         """
@@ -309,13 +443,14 @@ class Placer:
             rooms,
             self._states.is_ready,
             MOST_PER_TICK,
+            now=now,
             allowed=allowed if excluded and choice else None,
             tried=tried_by_id if choice and tried is not None else None,
         )
 
-    def reserve(self, attempt: str, job: Job, placement: Placement) -> None:
-        """Reserve the place of a live attempt."""
-        self._reservations.reserve(attempt, placement, job.resources.memory_gib)
+    def reserve(self, attempt: str, job: Job, placement: Placement, since: float) -> None:
+        """Reserve the place of a live attempt, which was submitted then (monotonic)."""
+        self._reservations.reserve(attempt, placement, job.resources.memory_gib, since + self._seconds(job))
 
     def release(self, attempt: str) -> None:
         """Release the place of an attempt that has ended."""

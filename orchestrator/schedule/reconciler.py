@@ -63,7 +63,7 @@ class Reconciler:
             self.placer.rebuild_queue()
         excluded = {name: one.since for name, one in self.exclusion.hosts(now).items()}
         return self.placer.place(
-            hosts, excluded=excluded, tried=self.exclusion.tried if self.exclusion.any_bad else None
+            hosts, now, excluded=excluded, tried=self.exclusion.tried if self.exclusion.any_bad else None
         )
 
     def record_intent(self, launch: Launch) -> None:
@@ -265,7 +265,7 @@ class Reconciler:
     def _open(self, watched: WatchedAttempt, placement: Placement, reason: str) -> None:
         self.attempts[watched.attempt] = watched
         watched.host = placement.host
-        self.placer.reserve(watched.attempt, watched.job, placement)
+        self.placer.reserve(watched.attempt, watched.job, placement, watched.submitted_at)
         self._move(watched.job, "submitted", reason)
 
     def _ending_of(self, watched: WatchedAttempt, finding: AttemptFinding, *, done: bool, stopping: bool) -> Ending:

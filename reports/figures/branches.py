@@ -1,12 +1,12 @@
 """Two branches set against each other: scatter, rank shifts, normalised scores."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from reports.figures.labels import names_beside, names_in_column
+from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
 from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, point
 from reports.statistics.agreement import pearson
 from reports.statistics.panel import Panel
@@ -14,11 +14,15 @@ from reports.statistics.score_limits import score_limits
 from reports.statistics.scores import normalised
 from reports.statistics.table import Table, branch_ranks
 
+MOST_ROWS = 40
+"""Rows of a figure with a line for each; of more, those at both ends are drawn."""
+
 
 def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str]) -> str:
     """Per row its normalised scores on both branches, joined by a line: how far apart the branches see it."""
     first, second = (normalised(table.scores[branch]) for branch in contrast)
-    order = sorted(range(len(table.rows)), key=lambda i: (np.nan_to_num(second[i], nan=-1.0), i))
+    every = sorted(range(len(table.rows)), key=lambda i: (np.nan_to_num(second[i], nan=-1.0), i))
+    order = ends(every, MOST_ROWS)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -36,9 +40,10 @@ def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast:
                 markeredgewidth=1.8,
             )
             axes.plot(second[i], place, "o", markersize=8, color=colour)
-        axes.set_yticks(range(len(order)), [table.rows[i] for i in order], color=INK)
+        axes.set_yticks(range(len(order)), [shortened(table.rows[i], MOST_LETTERS, len) for i in order], color=INK)
         axes.set_xlim(-0.05, 1.05)
-        axes.set_xlabel(f"normalised over the rows of the table:  ○ {contrast[0]}   ● {contrast[1]}")
+        which = "" if len(order) == len(every) else f"\n{_which(order, every, contrast[1])}"
+        axes.set_xlabel(f"normalised over the rows of the table:  ○ {contrast[0]}   ● {contrast[1]}{which}")
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
 
@@ -74,10 +79,13 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
     """Ranks on the first branch at the left, on the second at the right; a steep line is a row they disagree on."""
     place = branch_ranks(table)
     first, second = contrast
-    rows = [i for i in range(len(table.rows)) if np.isfinite(place[first][i])]
+    every = [i for i in range(len(table.rows)) if np.isfinite(place[first][i])]
+    rows = sorted(ends(sorted(every, key=lambda i: float(place[second][i])), MOST_ROWS))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
+        if len(rows) < len(every):
+            axes.set_xlabel(_which(rows, every, second))
         for i in rows:
             a, b = float(place[first][i]), float(place[second][i])
             look, weight = looks[table.rows[i]], 1.4 + 0.35 * abs(a - b)
@@ -106,6 +114,11 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
             spine.set_visible(False)
 
     return drawn(6.4, 0.8 + 0.4 * len(rows), draw)
+
+
+def _which(rows: Sequence[int], of: Sequence[int], branch: str) -> str:
+    """What is said of rows that are not all."""
+    return f"{len(rows)} of {len(of)} rows: the best and the worst {len(rows) // 2} on {branch}"
 
 
 def spreads(

@@ -4,8 +4,8 @@
 they are drawn: only then, after the layout, is it known where everything stands.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -14,6 +14,8 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from reports.figures.style import INK, SOFT
+
+Item = TypeVar("Item")
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -27,6 +29,12 @@ STEP = 3.0
 """Of the grid of places that are tried where a name has no room beside its point, in points."""
 MOST_SEARCHED = 60
 """Points of a figure for which room farther away is searched; with more, the figure would be names alone."""
+MOST_NAMED = 40
+"""Points of a figure that have names."""
+MOST_LETTERS = 28
+"""Of a name beside an axis (`shortened`)."""
+WIDEST = 0.4
+"""Of the axes: a name beside a point."""
 LINE_HEIGHT = 1.3
 """Of a column of names, in heights of its letters."""
 LEADER = 10.0
@@ -57,6 +65,11 @@ def apart(at: Sequence[float], gap: float, low: float = -np.inf, high: float = n
     for place, i in enumerate(order):
         found[i] = float(fitted[place] + place * gap)
     return found
+
+
+def ends(ordered: Sequence[Item], most: int) -> list[Item]:
+    """All of them, or as many from both ends, half from each."""
+    return list(ordered) if len(ordered) <= most else [*ordered[: most // 2], *ordered[len(ordered) - most // 2 :]]
 
 
 def place(
@@ -95,6 +108,21 @@ def place(
                 taken = np.vstack([taken, free[:1]])
                 break
     return found
+
+
+def shortened(text: str, room: float, width_of: Callable[[str], float]) -> str:
+    """`text`, or as many of its first and last letters around `…` as fit into `room`; `width_of`: of a text."""
+    if width_of(text) <= room:
+        return text
+    fits, too_many = 1, len(text)
+    while too_many - fits > 1:
+        kept = (fits + too_many) // 2
+        fits, too_many = (kept, too_many) if width_of(_around(text, kept)) <= room else (fits, kept)
+    return _around(text, fits)
+
+
+def _around(text: str, kept: int) -> str:
+    return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def _tried(
@@ -197,17 +225,36 @@ class NamesInColumn(Artist):
         lifted = height / 2 if self._above else 0.0
         at = [float(across.transform((self._x, y))[1]) + lifted for y, _ in self._names]
         x = float(across.transform((self._x, self._names[0][0]))[0])
+        room = x - box.x0 if self._style["ha"] == "right" else box.x1 - x
+        text = Text(0, 0, "", va="center", figure=self.figure, **self._style)
         for y, (_, name) in zip(apart(at, height, box.y0, box.y1), self._names, strict=True):
-            Text(x, y, name, va="center", figure=self.figure, **self._style).draw(renderer)
+            text.set_text(shortened(name, room, _width(text, renderer)))
+            text.set_position((x, y))
+            text.draw(renderer)
+
+
+def _width(text: Text, renderer: Any) -> Callable[[str], float]:
+    """The width of words written as `text` is."""
+
+    def width(words: str) -> float:
+        text.set_text(words)
+        return float(text.get_window_extent(renderer).width)
+
+    return width
 
 
 def names_beside(
     axes: Any, points: Sequence[tuple[float, float, str]], unnamed: Sequence[tuple[float, float]] = ()
 ) -> None:
-    """Names beside their points, none over another one or over a marker; points that are not finite have none."""
+    """Names beside their points, none over another one or over a marker; points that are not finite have none.
+
+    Of more than `MOST_NAMED` points those at the top and at the bottom have names.
+    """
     known = [(float(x), float(y), name) for x, y, name in points if np.isfinite(x) and np.isfinite(y)]
     if known:
-        axes.add_artist(NamesBeside(known, unnamed))
+        named = ends(sorted(known, key=lambda point: point[1]), MOST_NAMED)
+        others = [] if len(named) == len(known) else [point[:2] for point in known if point not in named]
+        axes.add_artist(NamesBeside(known if not others else named, [*unnamed, *others]))
 
 
 def names_in_column(

@@ -6,7 +6,9 @@ that one drawing serves light and dark. The bytes depend on the values alone.
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +95,38 @@ def looks_of(families: Iterable[str]) -> dict[str, FamilyLook]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure that can be drawn again, in another form than that of the page."""
+
+    name: str
+    """Of the function that draws it."""
+    width: float
+    """Inches."""
+    height: float
+    draw: Callable[[Figure], None]
+
+
+_DRAWINGS: ContextVar[list[Drawing] | None] = ContextVar("drawings", default=None)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Drawing]]:
+    """Collects every figure that is drawn inside, in order."""
+    found: list[Drawing] = []
+    token = _DRAWINGS.set(found)
+    try:
+        yield found
+    finally:
+        _DRAWINGS.reset(token)
+
+
 def drawn(width: float, height: float, draw: Callable[[Figure], None]) -> str:
     """An inline `<svg>` of `width` × `height` inches with what `draw` puts on the figure."""
+    drawings = _DRAWINGS.get()
+    if drawings is not None:
+        name = draw.__qualname__.partition(".")[0]
+        drawings.append(Drawing(name=name, width=width, height=height, draw=draw))
     with mpl.rc_context(dict(STYLE)):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)

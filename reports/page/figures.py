@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 from markupsafe import Markup
 
-from reports.analysis import Analysis
+from reports.analysis import Analysis, price_of
 from reports.figures import branches, scaling, training
 from reports.figures.frontier import quality_against_size
 from reports.figures.style import FamilyLook
 from reports.frontier import Frontier
 from reports.input import ReportInput
+from reports.page import figure_data
+from reports.page.data_links import Behind
+from reports.ranking import Ranking
 from reports.spec import ScalingFigure
 from reports.statistics.scores import Scoring, bundle_name
 from reports.statistics.table import Table
@@ -32,25 +35,47 @@ def _score_name(analysis: Analysis, branch: str) -> str:
 
 
 def page_figures(
-    given: ReportInput, analysis: Analysis, looks: Mapping[str, FamilyLook], sized: Frontier | None
+    given: ReportInput,
+    analysis: Analysis,
+    looks: Mapping[str, FamilyLook],
+    sized: Frontier | None,
+    ranked: Ranking | None,
 ) -> Mapping[str, Markup]:
     """The figures by name; empty where there is nothing to draw."""
     rows = looks_of_rows(analysis, looks)
     found = dict.fromkeys(("normalised", "scatter", "ranks", "cost", "loss", "frontier"), "")
     table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
-    quality = quality_branch(analysis.scoring)
     found |= of_contrast(analysis, rows)
     if table is not None and contrast is not None and found["scatter"]:
         found["normalised"] = branches.normalised_branches(table, rows, contrast)
-    if table is not None and _scored(table) >= 2 and sum(row in analysis.price for row in table.rows) >= 2:
-        label = _score_name(analysis, quality)
-        found["cost"] = training.quality_against_cost(analysis, table, rows, quality, label)
+    price, name = price_of_all(analysis, ranked)
+    if ranked is not None and sum(row in price for row in ranked.last.order) >= 2:
+        label = _score_name(analysis, ranked.last.branch)
+        found["cost"] = training.quality_against_cost(ranked.last, price, name, rows, label)
     if sized is not None:
         found["frontier"] = quality_against_size(sized, rows)
     if given.curves:
         families = {name: looks[name] for name in dict.fromkeys(r.family for r in analysis.rows if not r.reference)}
-        found["loss"] = training.loss_curves(given.curves, families, rows)
+        family_of = {row.label: row.family for row in analysis.rows}
+        found["loss"] = training.loss_curves(given.curves, families, family_of, analysis.spec.family_labels)
     return {name: Markup(svg) for name, svg in found.items()}
+
+
+def price_of_all(analysis: Analysis, ranked: Ranking | None) -> tuple[Mapping[str, float], str]:
+    """The price of each distinct row and its name."""
+    return ({}, "") if ranked is None else price_of(analysis.spec, ranked.rows, analysis.costs)
+
+
+def figures_data(given: ReportInput, analysis: Analysis, ranked: Ranking | None) -> Mapping[str, Behind | None]:
+    """What is behind the figures, by name."""
+    price, name = price_of_all(analysis, ranked)
+    return {
+        "branches": figure_data.of_branches(analysis),
+        "cost": None if ranked is None else figure_data.of_cost(ranked.last, price, name),
+        "loss": figure_data.of_curves(given),
+        **{f"scaling {one.title}": figure_data.of_scaling(analysis, one) for one in analysis.spec.scaling},
+        **{f"groups {one.title}": figure_data.of_groups(analysis, one) for one in analysis.spec.group_curves},
+    }
 
 
 def of_contrast(analysis: Analysis, rows: Mapping[str, FamilyLook]) -> dict[str, str]:

@@ -6,34 +6,45 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reports import instruments, references
+from reports import references
+from reports.against import Comparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
 from reports.figures.style import looks_of
-from reports.formats import commits, number
+from reports.formats import commits, number, p_text
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
 from reports.page import agreement, figures, filters, groups, inversions, missing, tables
+from reports.page.against import against_part
+from reports.page.answer import answer_part
+from reports.page.axes import axis_parts
 from reports.page.costs import cost_table
+from reports.page.findings import finding_groups
 from reports.page.glossary import glossary
 from reports.page.published import published_part
 from reports.page.readable import anchor, readable
+from reports.page.registration import registration_part
+from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
+from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
 from reports.page.tiles import tiles
+from reports.page.videos import clips
+from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
 from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLES = ("report.css", "answer.css")
 GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
 
-def page(given: ReportInput, analysis: Analysis) -> str:
-    """The HTML of the report.
+def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+    """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
@@ -48,6 +59,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = number
+    environment.filters["p"] = p_text
     environment.filters["commits"] = commits
     environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     spec, scoring = analysis.spec, analysis.scoring
@@ -57,15 +69,18 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         row.family for part in (analysis, published) if part is not None for row in part.rows if not row.reference
     )
     own_families = dict.fromkeys(row.family for row in analysis.rows if not row.reference)
-    judged, sized = instruments.agreement(given), frontier(analysis)
+    ranked, made = ranking(analysis), source_lines(given, analysis)
+    judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
     html = environment.get_template("report.html.j2").render(
+        against=None if against is None else against_part(against),
         filters=chosen,
         rules=filters.rules(chosen),
         row_in=filters.classes(analysis),
         table_in=filters.table_classes(analysis),
+        seed_in={seed: f" s{place}" for place, seed in enumerate(given.seeds)},
         seeds_of=seed_table(analysis, given.seeds),
-        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        css=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)),
         given=given,
         analysis=analysis,
         spec=spec,
@@ -80,16 +95,24 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         lines=references.reference_lines(analysis),
         guards=references.guards(analysis),
         left_out=missing.left_out(given),
+        data=figures.figures_data(given, analysis, ranked),
+        answer=answer_part(given, analysis, figures.looks_of_rows(analysis, looks), ranked),
+        clips=clips(given, analysis, ranked),
+        sources=made,
+        source_of=anchors(made, analysis),
+        has_runs=any(job.run for line in made for job in line.jobs),
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
+        registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
-        figures=figures.page_figures(given, analysis, looks, sized),
+        figures=figures.page_figures(given, analysis, looks, sized, ranked),
         frontier=sized,
         effects=effects_of(analysis),
         scaling=figures.scalings(analysis, looks),
         group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
         group_falls=groups.falls_parts(analysis),
+        scale=scale_part(analysis, figures.looks_of_rows(analysis, looks)),
         tables=[tables.printed(analysis, name) for name in analysis.tables],
         without_rows=[
             (name, rows)
@@ -106,6 +129,8 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         instruments=judged,
         instruments_caption=agreement.instruments_caption(spec, judged),
         inversions=inversions.inversion_tables(analysis),
+        findings=finding_groups(analysis, given.defaults),
+        axes=axis_parts(analysis, given.defaults),
         comparisons=tables.row_to_row(analysis),
         gains=analysis.gains,
         images=spec.images or ImageSpec(),
@@ -114,6 +139,7 @@ def page(given: ReportInput, analysis: Analysis) -> str:
         durations=by_stage(given.durations),
         excluded=missing.excluded(given),
         row_css=figures.row_css(analysis, looks),
+        price_name=figures.price_of_all(analysis, ranked)[1],
         quality=figures.quality_branch(scoring),
         sections=json.dumps(given.sections, indent=2, sort_keys=True, ensure_ascii=False),
         published=None if declared is None or published is None else published_part(declared, published, looks),

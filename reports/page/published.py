@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from reports.analysis import Analysis
 from reports.figures.style import FamilyLook
-from reports.page import agreement, figures, tables
+from reports.page import agreement, figure_data, figures, tables
+from reports.page.data_links import Behind
 from reports.spec import PublishedTables
 
 
@@ -22,6 +23,8 @@ class PublishedPart:
     tables: Sequence[tables.PrintedTable]
     agreement: Sequence[tuple[str, list[str]]]
     figures: Mapping[str, Markup]
+    behind: Behind | None
+    """Data of the figures."""
     css: Mapping[str, str]
 
 
@@ -35,5 +38,6 @@ def published_part(given: PublishedTables, published: Analysis, looks: Mapping[s
         tables=[tables.printed(published, name) for name in published.tables],
         agreement=agreement.lines(published),
         figures={name: Markup(svg) for name, svg in drawn.items()},
+        behind=figure_data.of_branches(published, "published"),
         css=figures.row_css(published, looks),
     )

@@ -10,7 +10,9 @@ The templates write plain tables, boxes and figures; one pass over the page's ta
 
 import re
 from collections.abc import Iterator, Sequence
-from html import escape, unescape
+from html import unescape
+
+from markupsafe import escape
 
 from reports.spec import Term
 
@@ -37,7 +39,7 @@ class _Reader:
     """Reads the page once, from its first tag to its last."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
-        self._terms = {escape(word).lower(): term for term in terms for word in (term.name, *term.also)}
+        self._terms = {str(escape(word)).lower(): term for term in terms for word in (term.name, *term.also)}
         words = sorted(map(re.escape, self._terms), key=len, reverse=True)
         self._word = re.compile(rf"(?<![\w&#-])(?:{'|'.join(words)})(?![\w-])", re.IGNORECASE) if words else None
         self.used: set[str] = set()
@@ -82,7 +84,7 @@ class _Reader:
             across = "colgroup" if "colspan=" in tag else "col"
             return f'{tag[:-1]} scope="{across if self._in_head else "row"}">'
         elif name == "table" and self._heading:
-            return f'{tag}<caption class="hidden">{self._heading}</caption>'
+            return f'{tag}<caption class="unseen">{self._heading}</caption>'
         elif name == "div" and re.search(r'class="[^"]*\bscroll\b', tag) and "role=" not in tag:
             return f'{tag[:-1]} role="region" tabindex="0" aria-label="{self._name()}">'
         return tag

@@ -1,5 +1,6 @@
 """Tables as the page prints them: cells of text, worked out before the template sees them."""
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, number
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
-from reports.statistics.table import comparisons
+
+MOST_COMPARED = 300
+"""Differences of pairs of rows that the page shows of a table."""
 
 BUNDLE = "bundle"
 """The metric of a bundle's column."""
@@ -24,6 +27,8 @@ class Column:
     name: str
     unit: str
     better: Better
+    signal: str = ""
+    """Signal to noise: how far rows are apart in units of their seeds; empty: one seed, or a bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +70,16 @@ class PrintedTable:
     """How many values a complete cell is a mean of, for the caption."""
 
 
+def branches_of(analysis: Analysis) -> list[str]:
+    """The branches in the order of the tables: those that are contrasted first, as a table may be wide."""
+    return list(dict.fromkeys((*analysis.scoring.ranked, *analysis.scoring.names)))
+
+
 def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
     """The columns of one branch: the main metrics, or every one."""
-    metrics = sorted(name.split("/", 1)[1] for name in analysis.means if name.startswith(f"{branch}/"))
     better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
     found = []
-    for metric in metrics if every else analysis.main_metrics(branch):
+    for metric in analysis.shown_metrics(branch) if every else analysis.main_metrics(branch):
         panel = analysis.panels.get(f"{branch}/{metric}")
         low = better.get(f"{branch}/{metric}") == "low" or (panel is not None and panel.better == "low")
         found.append(
@@ -79,10 +88,15 @@ def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
                 metric=f"{branch}/{metric}",
                 name=analysis.spec.metrics.get(metric, metric),
                 unit=panel.unit if panel is not None else "",
+                signal=_signal(analysis, f"{branch}/{metric}"),
                 better="low" if low else "high",
             )
         )
     return found
+
+
+def _signal(analysis: Analysis, metric: str) -> str:
+    return number(analysis.signals[metric].ratio, 1) if metric in analysis.signals else ""
 
 
 def printed(analysis: Analysis, name: str) -> PrintedTable:
@@ -90,7 +104,7 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
     table = analysis.tables[name]
     bundled = analysis.scoring.bundled
     columns: list[Column] = []
-    for branch in analysis.scoring.names:
+    for branch in branches_of(analysis):
         own = columns_of(analysis, branch, every=False)
         columns += own
         if own and bundled is not None and branch == bundled.name:
@@ -107,13 +121,27 @@ def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
     return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
 
 
-def row_to_row(analysis: Analysis) -> list[tuple[str, list[dict[str, Any]]]]:
-    """(table, differences of its rows in pairs) of the tables that have any."""
-    return [
-        (name, found)
-        for name, table in analysis.tables.items()
-        if (found := comparisons(table, analysis.computed_by, analysis.panels))
-    ]
+@dataclass(frozen=True, kw_only=True)
+class ComparedRows:
+    """The differences of the rows of one table, in pairs, or the most significant ones."""
+
+    name: str
+    lines: Sequence[Mapping[str, Any]]
+    """As of `statistics.comparisons`."""
+    count: int
+    """All that there are; report.json has them."""
+
+
+def row_to_row(analysis: Analysis) -> list[ComparedRows]:
+    """The tables that have any: all pairs in their order, or `MOST_COMPARED` with the least p."""
+    found = []
+    for name, compared in analysis.comparisons.items():
+        lines = compared
+        if len(compared) > MOST_COMPARED:
+            lines = heapq.nsmallest(MOST_COMPARED, compared, key=lambda line: (line["p"], -abs(line["effect"])))
+        if compared:
+            found.append(ComparedRows(name=name, lines=lines, count=len(compared)))
+    return found
 
 
 def _printed(
@@ -147,7 +175,7 @@ def _printed(
         )
         for row in (*rows, *references)
     ]
-    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in analysis.scoring.names]
+    branches = [(branch, sum(column.branch == branch for column in columns)) for branch in branches_of(analysis)]
     expected = sorted({analysis.panels[c.metric].expected for c in columns if c.metric in analysis.panels})
     return PrintedTable(
         name=name,

@@ -1,21 +1,17 @@
-"""Tiles: the numbers at the top of the page."""
+"""Tiles: single numbers, which the answer does not have."""
 
 from dataclasses import dataclass
-
-import numpy as np
 
 from reports.analysis import Analysis
 from reports.formats import number
 from reports.input import ReportInput
-from reports.statistics.agreement import kendall, pearson
 from reports.statistics.intervals import complete, interval_or_none
 from reports.statistics.panel import row_label
-from reports.statistics.table import Table, inversions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A number at the top of the page."""
+    """A number with what it is."""
 
     value: str
     name: str
@@ -23,44 +19,8 @@ class Tile:
 
 
 def tiles(given: ReportInput, analysis: Analysis) -> list[Tile]:
-    """Agreement of the two branches, the differences that the study declares, and how complete the values are."""
-    table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
-    found = (
-        []
-        if table is None or contrast is None
-        else [*_agreement(analysis, table, contrast), *_winners(table, contrast)]
-    )
-    return [*found, *_differences(analysis), _coverage(given, analysis)]
-
-
-def _agreement(analysis: Analysis, table: Table, contrast: tuple[str, str]) -> list[Tile]:
-    first, second = contrast
-    r = float(pearson(table.scores[first], table.scores[second]))
-    if not np.isfinite(r):
-        return []
-    detail = f"Kendall's τ {number(float(kendall(table.scores[first], table.scores[second])), 2)}"
-    between = analysis.agreement_limits[analysis.main][contrast].pearson
-    if between.low is not None and between.high is not None:
-        detail = f"{number(between.low, 2)} to {number(between.high, 2)}, {between.kind}; {detail}"
-    return [Tile(value=number(r, 2), name=f"r of {first} and {second} over the rows", detail=detail)]
-
-
-def _winners(table: Table, contrast: tuple[str, str]) -> list[Tile]:
-    first, second = contrast
-    scores = table.scores
-    if not all(np.isfinite(scores[branch]).any() for branch in contrast):
-        return []
-    best = {branch: table.rows[int(np.nanargmax(scores[branch]))] for branch in contrast}
-    both = int((np.isfinite(scores[first]) & np.isfinite(scores[second])).sum())
-    return [
-        Tile(
-            value=f"{len(inversions(table))} of {both * (both - 1) // 2}",
-            name=f"pairs of rows change order between {first} and {second}",
-            detail=f"best on {first}: {best[first]}; on {second}: {best[second]}".replace(
-                "-", "\N{NON-BREAKING HYPHEN}"
-            ),
-        )
-    ]
+    """The differences that the study declares, and how complete the values are."""
+    return [*_differences(analysis), _coverage(given, analysis)]
 
 
 def _differences(analysis: Analysis) -> list[Tile]:

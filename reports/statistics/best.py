@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.spec import Better
-from reports.statistics.intervals import complete, holm, interval_or_none
+from reports.statistics.differences import differences
+from reports.statistics.intervals import holm
 from reports.statistics.panel import Panel
 
 LEVEL_P = 0.05
@@ -25,21 +26,19 @@ def best_rows(panel: Panel, rows: Sequence[str], better: Better) -> frozenset[st
         rows: distinct rows that are compared; those that lack every value of a seed take no part.
         better: whether high or low values are better.
     """
-    layouts = {row: panel.layout(row) for row in rows}
-    layouts = {row: values for row, values in layouts.items() if np.isfinite(values).any(axis=0).all()}
-    if len(layouts) < 2:
+    values = panel.layouts[[panel.place[row] for row in rows]]
+    whole = np.logical_and.reduce(np.isfinite(values).any(axis=1), axis=1)
+    rows, values = [row for row, kept in zip(rows, whole, strict=True) if kept], values[whole]
+    if len(rows) < 2:
         return frozenset()
-    means = dict(zip(panel.rows, panel.means(), strict=True))
-    first = (max if better == "high" else min)(layouts, key=lambda row: means[row])
-    others = [row for row in layouts if row != first]
-    if panel.pooled:
-        intervals = {}
-    else:
-        cuts = {row: complete([layouts[first], layouts[row]]).layouts for row in others}
-        intervals = {row: interval_or_none(a - b) for row, (a, b) in cuts.items()}
-    tested = {row: interval.p for row, interval in intervals.items() if interval is not None}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
-    ahead = 1.0 if better == "high" else -1.0
-    same = {row for row in others if means[row] == means[first]}
-    no_worse = {row for row, one in intervals.items() if one is not None and ahead * one.mean <= 0.0}
-    return frozenset({first, *same, *no_worse, *(row for row, p in adjusted.items() if p >= LEVEL_P)})
+    means = panel.means()[[panel.place[row] for row in rows]]
+    first = int((np.argmax if better == "high" else np.argmin)(means))
+    others = np.array([i for i in range(len(rows)) if i != first])
+    best = means == means[first]
+    if not panel.pooled:
+        found = differences(values, np.full(len(others), first), others)
+        tested = others[found.tested]
+        adjusted = np.array(holm(found.estimates.p[found.tested].tolist()))
+        ahead = 1.0 if better == "high" else -1.0
+        best[tested[(adjusted >= LEVEL_P) | (ahead * found.estimates.mean[found.tested] <= 0.0)]] = True
+    return frozenset(row for row, is_best in zip(rows, best, strict=True) if is_best)

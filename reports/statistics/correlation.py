@@ -34,7 +34,9 @@ SECOND_ORDER = 4.0
 """Times that the second-order variance counts; found by simulation with noise that half of the rows share."""
 
 TRIED = np.concatenate([[-1.0], np.tanh(np.linspace(-4.2, 4.2, 401)), [1.0]])
-"""Values of r that are tested; finest near ±1."""
+"""Values of r that are tested, finest near ±1, beside some around the measured one."""
+AROUND = np.linspace(-3.0, 3.0, 301)
+"""Distances of these from it, in half widths of the linearised interval."""
 
 
 def pearson_limits(first: Floats, second: Floats, level: float = LEVEL) -> Limits:
@@ -65,12 +67,13 @@ def pearson_limits(first: Floats, second: Floats, level: float = LEVEL) -> Limit
         freedom = scatter.freedom
     a, b = (one / true for one, true in zip(noise, signal, strict=True))
     c = float(np.clip(_shared_noise(*branches) / np.sqrt(signal[0] * signal[1]), -np.sqrt(a * b), np.sqrt(a * b)))
-    rho = TRIED
+    reach = float(stdtrit(freedom, 0.5 + level / 2))
+    near = r + AROUND * reach * np.sqrt(max(linear, (1 - r**2) * (a + b)))
+    rho = np.concatenate([TRIED, near[np.abs(near) <= 1]])
     expected = rho + c * (rows - 3 + rho**2) - rho * (a + b) * (rows - 2) / 2
     along = np.maximum(a + b - 2 * rho * c, linear / max(1 - r**2, 1e-9))
     curved = a * b + c**2 + rho**2 / 2 * (a**2 + b**2 + 2 * c**2) - 2 * rho * c * (a + b)
     variance = (1 - rho**2) * along + SECOND_ORDER * (rows - 2) * np.maximum(curved, 0.0)
-    reach = float(stdtrit(freedom, 0.5 + level / 2))
     kept = rho[np.abs(r - expected) <= reach * np.sqrt(variance) + 1e-9]
     if not kept.size:
         return Limits(reason="no value agrees with the noise that was measured")

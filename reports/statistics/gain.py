@@ -16,7 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.statistics.intervals import LEVEL, Limits, complete, interval_or_none, kind_of, paired_interval
+from reports.statistics.intervals import (
+    LEVEL,
+    Bools,
+    Limits,
+    complete,
+    estimates,
+    interval_or_none,
+    kind_of,
+    paired_interval,
+)
 from reports.statistics.panel import Floats, Panel
 
 SURE = 0.99
@@ -105,9 +114,10 @@ def fieller(above: Floats, below: Floats, level: float = LEVEL) -> Limits:
     if below.mean() == 0 or paired_interval(below, SURE).p > 1 - SURE:
         return Limits(reason=DOUBTFUL)
 
-    def kept(ratio: float) -> bool:
-        found = paired_interval(above - ratio * below, level)
-        return found.low <= 0.0 <= found.high
+    def kept(ratios: Floats) -> Bools:
+        """Whether each ratio is within the limits, (ratios,)."""
+        found = estimates([above - ratios[:, None, None] * below])
+        return np.asarray(np.abs(found.mean) <= found.reach(level))
 
     point = float(above.mean() / below.mean())
     sides = [_farthest(kept, point, sign) for sign in (-1.0, 1.0)]
@@ -116,19 +126,24 @@ def fieller(above: Floats, below: Floats, level: float = LEVEL) -> Limits:
     return Limits(low=sides[0], high=sides[1], kind=kind_of(above.shape[1]))
 
 
-def _farthest(kept: Callable[[float], bool], point: float, sign: float) -> float:
+def _farthest(kept: Callable[[Floats], Bools], point: float, sign: float) -> float:
     """The farthest ratio in this direction that is kept, from a point that is; infinite: none is excluded.
 
     Degrees of freedom change with the ratio, so that what is kept need not be in one piece: it is looked for on a
-    geometric grid up to `FARTHEST`, and from the last point on it that is kept, halved down to the border.
+    geometric grid up to `FARTHEST`, and from the last point on it that is kept, halved down to the border, five times
+    at once.
     """
-    steps = np.geomspace(1e-3, FARTHEST, 26)
-    inside = [step for step in steps if kept(point + sign * step)]
-    if inside and inside[-1] == steps[-1]:
+    steps = np.concatenate([[0.0], np.geomspace(1e-3, FARTHEST, 26)])
+    inside = np.flatnonzero(kept(point + sign * steps[1:])) + 1
+    last = int(inside[-1]) if inside.size else 0
+    if last == len(steps) - 1:
         return sign * math.inf
-    low = float(inside[-1]) if inside else 0.0
-    high = float(min(step for step in steps if step > low))
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if kept(point + sign * middle) else (low, middle)
+    low, high = float(steps[last]), float(steps[last + 1])
+    for _ in range(6):
+        between = np.array([low, high])
+        for _ in range(5):
+            between = np.insert(between, np.arange(1, len(between)), (between[:-1] + between[1:]) / 2)
+        outside = np.flatnonzero(~kept(point + sign * between[1:-1]))
+        first = int(outside[0]) + 1 if outside.size else len(between) - 1
+        low, high = float(between[first - 1]), float(between[first])
     return point + sign * high

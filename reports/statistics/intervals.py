@@ -108,8 +108,8 @@ def interval_of_sum(
         parts: each (scenes, seeds), with the same seeds, no missing cells.
         level: wanted coverage.
         most_freedom: as of `paired_interval`.
-        least_of_seeds: $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom; unless there is one
-            seed. `seed_scatter.py` has it from other rows.
+        least_of_seeds: if positive, $\mathrm{var}(A)$ is at least this, with `most_freedom` degrees of freedom
+            (`seed_scatter.py` has it from other rows), and $M_{rest}$ is not subtracted; unless there is one seed.
 
     Raises:
         ValueError: a layout with fewer than two scenes, no seed, unequal seeds, or a missing cell.
@@ -122,28 +122,53 @@ def interval_of_sum(
         raise ValueError(f"layouts of one sum share their seeds, got {[part.shape[1] for part in parts]}")
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError("an interval needs a complete layout; leave out scenes with missing cells first")
-    mean = sum(float(part.mean()) for part in parts)
-    variance, freedom = variance_of_sum(parts, most_freedom, least_of_seeds)
     kind = kind_of(seeds)
-    scale = max(*(float(np.abs(part).max()) for part in parts), TINY)
-    if variance <= (TINY * scale) ** 2:
-        p = 1.0 if abs(mean) <= TINY * scale else 0.0
-        error = reach = 0.0
-    else:
-        error = math.sqrt(variance)
-        reach = float(stdtrit(freedom, 0.5 + level / 2)) * error
-        p = 2.0 * float(stdtr(freedom, -abs(mean) / error))
+    found = estimates(parts, most_freedom, least_of_seeds)
+    mean, reach = float(found.mean), float(found.reach(level))
     return Interval(
         mean=mean,
         low=mean - reach,
         high=mean + reach,
-        p=p,
-        error=error,
-        freedom=freedom,
+        p=float(found.p),
+        error=float(found.error),
+        freedom=float(found.freedom),
         scenes=scenes,
         seeds=seeds,
         kind=kind,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimates:
+    """What intervals are made of, an array entry for each, (...)."""
+
+    mean: Floats
+    error: Floats
+    """Standard error of the mean; 0: it is known exactly."""
+    freedom: Floats
+    """Degrees of freedom of its Student's t."""
+    p: Floats
+    """Two-sided, against zero."""
+
+    def reach(self, level: float = LEVEL) -> Floats:
+        """How far the limits are from the mean, (...)."""
+        found: Floats = stdtrit(self.freedom, 0.5 + level / 2) * self.error
+        return found
+
+
+def estimates(
+    parts: Sequence[Floats], most_freedom: Floats | float = math.inf, least_of_seeds: Floats | float = 0.0
+) -> Estimates:
+    """`interval_of_sum` of many sums at once: each part (..., scenes, seeds), complete, with two scenes or more."""
+    mean: Floats = np.asarray(sum(part.mean(axis=(-2, -1)) for part in parts))
+    variance, freedom = _variances(parts, most_freedom, least_of_seeds)
+    scale = np.max([np.abs(part).max(axis=(-2, -1)) for part in parts], axis=0, initial=TINY)
+    scattered = variance > (TINY * scale) ** 2
+    error: Floats = np.where(scattered, np.sqrt(np.where(scattered, variance, 0.0)), 0.0)
+    scaled = np.divide(-np.abs(mean), error, out=np.zeros(error.shape), where=scattered)
+    known = np.where(np.abs(mean) <= TINY * scale, 1.0, 0.0)
+    p: Floats = np.where(scattered, 2.0 * stdtr(freedom, scaled), known)
+    return Estimates(mean=mean, error=error, freedom=freedom, p=p)
 
 
 def variance_of_sum(
@@ -156,44 +181,62 @@ def variance_of_sum(
         most_freedom: as there.
         least_of_seeds: as there.
     """
-    seeds = parts[0].shape[1]
+    variance, freedom = _variances(parts, most_freedom, least_of_seeds)
+    return float(variance), float(freedom)
+
+
+def _variances(
+    parts: Sequence[Floats], most_freedom: Floats | float, least_of_seeds: Floats | float
+) -> tuple[Floats, Floats]:
+    """`variance_of_sum` of many sums at once: each part (..., scenes, seeds)."""
+    seeds = parts[0].shape[-1]
     if seeds == 1:
         return _over_scenes(parts)
     variance, freedom = _over_both(parts, least_of_seeds, most_freedom)
-    most = most_freedom if least_of_seeds > 0 else min(most_freedom, calibrated_freedom(seeds))
-    return variance, min(freedom, most)
+    own = np.minimum(most_freedom, calibrated_freedom(seeds))
+    return variance, np.minimum(freedom, np.where(np.asarray(least_of_seeds) > 0, most_freedom, own))
 
 
-def _over_scenes(parts: Sequence[Floats]) -> tuple[float, float]:
+def _over_scenes(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Variance of the sum of means and its degrees of freedom, for one seed."""
-    return _satterthwaite([(float(part[:, 0].var(ddof=1)) / len(part), len(part) - 1.0) for part in parts])
+    return _satterthwaite([(part[..., 0].var(axis=-1, ddof=1) / _scenes(part), _scenes(part) - 1.0) for part in parts])
 
 
-def _over_both(parts: Sequence[Floats], least: float, most_freedom: float) -> tuple[float, float]:
+def _over_both(parts: Sequence[Floats], least: Floats | float, most_freedom: Floats | float) -> tuple[Floats, Floats]:
     """Variance of the sum of means and its degrees of freedom, for at least two scenes and two seeds."""
-    seeds = parts[0].shape[1]
-    own = float(np.sum([part.mean(axis=0) for part in parts], axis=0).var(ddof=1))
-    of_seeds = max(own, least) / seeds
-    components, of_scenes = [(of_seeds, most_freedom if least > 0 else seeds - 1.0)], 0.0
+    seeds = parts[0].shape[-1]
+    own = np.sum([part.mean(axis=-2) for part in parts], axis=0).var(axis=-1, ddof=1)
+    of_seeds = np.maximum(own, least) / seeds
+    of_scenes = np.zeros(of_seeds.shape)
+    components: list[tuple[Floats, Floats | float]] = [
+        (of_seeds, np.where(np.asarray(least) > 0, most_freedom, seeds - 1.0))
+    ]
     for part in parts:
-        scenes, mean = len(part), part.mean()
-        by_scene, by_seed = part.mean(axis=1), part.mean(axis=0)
-        rest = part - by_scene[:, None] - by_seed[None, :] + mean
-        ms_scene = seeds * float(((by_scene - mean) ** 2).sum()) / (scenes - 1)
-        ms_rest = float((rest**2).sum()) / ((scenes - 1) * (seeds - 1))
-        of_scenes += ms_scene / (scenes * seeds)
+        scenes, mean = _scenes(part), part.mean(axis=(-2, -1))
+        by_scene, by_seed = part.mean(axis=-1), part.mean(axis=-2)
+        rest = part - by_scene[..., :, None] - by_seed[..., None, :] + mean[..., None, None]
+        ms_scene = seeds * ((by_scene - mean[..., None]) ** 2).sum(axis=-1) / (scenes - 1)
+        ms_rest = (rest**2).sum(axis=(-2, -1)) / ((scenes - 1) * (seeds - 1))
+        of_scenes = of_scenes + ms_scene / (scenes * seeds)
         components.append((ms_scene / (scenes * seeds), scenes - 1.0))
-        components.append((-ms_rest / (scenes * seeds), (scenes - 1.0) * (seeds - 1.0)))
-    if sum(variance for variance, _ in components) <= 0:
-        return max(of_scenes, of_seeds), float(min(seeds, *(len(part) for part in parts)) - 1)
-    return _satterthwaite(components)
+        subtracted = np.where(np.asarray(least) > 0, 0.0, -ms_rest / (scenes * seeds))
+        components.append((subtracted, (scenes - 1.0) * (seeds - 1.0)))
+    variance, freedom = _satterthwaite(components)
+    fewest = float(min(seeds, *map(_scenes, parts)) - 1)
+    positive = variance > 0
+    return np.where(positive, variance, np.maximum(of_scenes, of_seeds)), np.where(positive, freedom, fewest)
 
 
-def _satterthwaite(components: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def _scenes(part: Floats) -> int:
+    return int(part.shape[-2])
+
+
+def _satterthwaite(components: Sequence[tuple[Floats, Floats | float]]) -> tuple[Floats, Floats]:
     """The sum of variances, each with its degrees of freedom, and the degrees of freedom of the sum, at least 1."""
-    total = sum(variance for variance, _ in components)
-    spread = sum(variance**2 / freedom for variance, freedom in components)
-    return total, max(1.0, total**2 / spread) if spread > 0 else 1.0
+    total: Floats = np.asarray(sum(variance for variance, _ in components))
+    spread = np.asarray(sum(variance * variance / freedom for variance, freedom in components))
+    ratio = np.divide(total * total, spread, out=np.ones(total.shape), where=spread > 0)
+    return total, np.maximum(1.0, ratio)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
-from reports.statistics.intervals import TINY, Bools, largest_block
+from reports.statistics.intervals import TINY, Bools, estimates, largest_block
 from reports.statistics.panel import Floats
 from reports.statistics.seed_scatter import SeedScatter, seed_scatter
 
@@ -38,7 +38,7 @@ class RowPairs:
         spread = tested & (self.error > 0)
         p[spread] = stdtr(self.freedom[spread], -self.mean[spread] / self.error[spread])
         exact = tested & ~spread
-        p[exact] = np.where(self.mean[exact] > 0, 0.0, 1.0)
+        p[exact] = np.where(self.mean[exact] > TINY, 0.0, 1.0)
         return p
 
 
@@ -104,36 +104,16 @@ def _block(present: Bools, pooled: Floats) -> _Block:
 
 
 def _tested(difference: Floats, scatter: SeedScatter | None, size: Floats | float) -> tuple[Floats, Floats, Floats]:
-    """(mean, standard error, degrees of freedom), each (pairs,), of (pairs, scenes, seeds); as `interval_of_sum`.
+    """(mean, standard error, degrees of freedom), each (pairs,), of (pairs, scenes, seeds) without gaps.
 
     Args:
-        difference: without gaps.
+        difference: of the pairs.
         scatter: of rows over these seeds.
         size: of the contrast, the sum of its squared weights.
     """
-    scenes, seeds = difference.shape[1:]
-    mean: Floats = difference.mean(axis=(1, 2))
-    scale = np.maximum(np.abs(difference).max(axis=(1, 2)), TINY)
-    if seeds == 1:
-        variance = difference[:, :, 0].var(axis=1, ddof=1) / scenes
-        freedom = np.full(mean.shape, scenes - 1.0)
-    else:
-        most = seeds - 1.0 if scatter is None else scatter.freedom
-        least = 0.0 if scatter is None else size * float(scatter.covariance[0, 0])
-        by_scene, by_seed = difference.mean(axis=2), difference.mean(axis=1)
-        rest = difference - by_scene[:, :, None] - by_seed[:, None, :] + mean[:, None, None]
-        of_scenes = ((by_scene - mean[:, None]) ** 2).sum(axis=1) / (scenes - 1) / scenes
-        of_seeds = np.maximum(((by_seed - mean[:, None]) ** 2).sum(axis=1) / (seeds - 1), least) / seeds
-        of_rest = (rest**2).sum(axis=(1, 2)) / ((scenes - 1) * (seeds - 1)) / (scenes * seeds)
-        total = of_scenes + of_seeds - of_rest
-        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most + of_rest**2 / ((scenes - 1) * (seeds - 1))
-        positive = total > 0
-        variance = np.where(positive, total, np.maximum(of_scenes, of_seeds))
-        satterthwaite = np.maximum(1.0, total**2 / np.where(spread > 0, spread, 1.0))
-        freedom = np.where(positive & (spread > 0), satterthwaite, np.where(positive, 1.0, min(scenes, seeds) - 1.0))
-        freedom = np.minimum(freedom, most)
+    most = difference.shape[2] - 1.0 if scatter is None else scatter.freedom
+    least = 0.0 if scatter is None else size * float(scatter.covariance[0, 0])
+    found = estimates([difference], most, least)
     # Rows with the same values are equal, whatever others do.
     alike = np.abs(difference).max(axis=(1, 2)) <= TINY
-    error = np.where(alike | (variance <= (TINY * scale) ** 2), 0.0, np.sqrt(variance))
-    exact = (error == 0) & (np.abs(mean) <= TINY * scale)
-    return np.where(exact, 0.0, mean), error, freedom
+    return found.mean, np.where(alike, 0.0, found.error), found.freedom

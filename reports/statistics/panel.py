@@ -7,11 +7,12 @@ averaged first.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from reports.input import ResultLine
+from reports.columns import Columns, Ints
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,10 +50,26 @@ class Panel:
         """Mean of every row over its values, (rows,); NaN without values."""
         return divided(self.total.sum(axis=(1, 2)), self.count.sum(axis=(1, 2)))
 
+    @cached_property
+    def layouts(self) -> Floats:
+        """Scene means, (rows, scenes, seeds); NaN where a scene has no value."""
+        return divided(self.total, self.count)
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Row -> its place among `rows`."""
+        return {row: i for i, row in enumerate(self.rows)}
+
+    @cached_property
+    def present(self) -> Ints:
+        """How many values each row has, (rows,)."""
+        found: Ints = self.count.sum(axis=(1, 2)).astype(np.int64)
+        return found
+
     def layout(self, row: str) -> Floats:
         """Scene means of one row, (scenes, seeds); NaN where a scene has no value."""
-        at = self.rows.index(row)
-        return divided(self.total[at], self.count[at])
+        own: Floats = self.layouts[self.place[row]]
+        return own
 
 
 def divided(total: Floats, count: Floats) -> Floats:
@@ -78,7 +95,7 @@ def row_label(row: str, axes: str) -> str:
 
 
 def panels(
-    values: Sequence[ResultLine], rows: Sequence[str], seeds: Sequence[int], variants: Mapping[str, str]
+    values: Columns, rows: Sequence[str], seeds: Sequence[int], variants: Mapping[str, str]
 ) -> Mapping[str, Panel]:
     """All metrics of `rows` (labels of `row_label`), by name.
 
@@ -94,65 +111,100 @@ def panels(
         ValueError: two values for one row, seed, case and metric, or one that is not finite: a mean without it would be
             that of other cases.
     """
-    for v in values:
-        if not np.isfinite(v.value):
-            raise ValueError(
-                f"{v.branch}/{v.metric} of row {v.row!r}, seed {v.seed}, case {v.case!r} is {v.value!r}; allowed: a "
-                "finite number; a missing value has no line"
-            )
+    for i in np.flatnonzero(~np.isfinite(values.value))[:1]:
+        v = values.line(int(i))
+        raise ValueError(
+            f"{v.branch}/{v.metric} of row {v.row!r}, seed {v.seed}, case {v.case!r} is {v.value!r}; allowed: a "
+            "finite number; a missing value has no line"
+        )
     row_at = {row: i for i, row in enumerate(rows)}
     seed_at = {seed: i for i, seed in enumerate(seeds)}
-    kept = [v for v in values if row_label(v.row, v.axes) in row_at and v.seed in seed_at]
     # Sums depend on their order in the last digit; the report does not depend on the order of its input.
-    kept.sort(key=lambda v: (v.row, v.axes, v.seed, v.branch, v.case, v.metric))
-    scenes: dict[str, dict[str, int]] = {}
-    for value in sorted(kept, key=lambda v: v.case):
-        if value.case != POOLED:
-            known = scenes.setdefault(value.branch, {})
-            known.setdefault(scene_of(value.case, variants.get(value.branch, "")), len(known))
-    groups: dict[str, list[ResultLine]] = {}
-    for value in kept:
-        groups.setdefault(f"{value.branch}/{value.metric}", []).append(value)
-    return {name: _panel(name, groups[name], row_at, seed_at, scenes, variants) for name in sorted(groups)}
+    values = values.in_order()
+    cells, cell_of = values.distinct("row", "axes")
+    at_row = np.array([row_at.get(row_label(row, axes), -1) for row, axes in cells], dtype=np.int64)[cell_of]
+    at_seed = np.array([seed_at.get(seed, -1) for seed in values.seed.names], dtype=np.int64)[values.seed.at]
+    kept = (at_row >= 0) & (at_seed >= 0)
+    values, at_row, at_seed = values.of(kept), at_row[kept], at_seed[kept]
+    if not len(values):
+        return {}
+    found = {}
+    cases, case_of = values.distinct("branch", "case")
+    scenes = _Scenes(cases, variants)
+    names, metric_of = values.distinct("branch", "metric")
+    together = np.argsort(metric_of, kind="stable")
+    ends = np.cumsum(np.bincount(metric_of, minlength=len(names)))
+    for (branch, metric), own in zip(names, np.split(together, ends[:-1]), strict=True):
+        name = f"{branch}/{metric}"
+        found[name] = _panel(name, values.of(own), (at_row[own], case_of[own], at_seed[own]), (rows, scenes, seeds))
+    return {name: found[name] for name in sorted(found)}
+
+
+class _Scenes:
+    """The scenes of each branch, in order of their cases."""
+
+    def __init__(self, cases: Sequence[tuple[str, str]], variants: Mapping[str, str]) -> None:
+        self._of: dict[str, dict[str, int]] = {}
+        scenes = [scene_of(case, variants.get(branch, "")) for branch, case in cases]
+        for (branch, case), scene in zip(cases, scenes, strict=True):
+            if case != POOLED:
+                known = self._of.setdefault(branch, {})
+                known.setdefault(scene, len(known))
+        self.of_case = np.array(
+            [
+                -1 if case == POOLED else self._of[branch][scene]
+                for (branch, case), scene in zip(cases, scenes, strict=True)
+            ],
+            dtype=np.int64,
+        )
+        """Place of each of `cases` among the scenes of its branch; -1: pooled."""
+
+    def of_branch(self, branch: str) -> tuple[str, ...]:
+        return tuple(self._of.get(branch, {}))
 
 
 def _panel(
-    name: str,
-    values: Sequence[ResultLine],
-    row_at: Mapping[str, int],
-    seed_at: Mapping[int, int],
-    scenes: Mapping[str, Mapping[str, int]],
-    variants: Mapping[str, str],
+    name: str, values: Columns, at: tuple[Ints, Ints, Ints], of: tuple[Sequence[str], _Scenes, Sequence[int]]
 ) -> Panel:
-    branch = values[0].branch
-    variant = variants.get(branch, "")
-    cases = {value.case for value in values}
-    scene_at = {POOLED: 0} if cases == {POOLED} else scenes[branch]
-    shape = (len(row_at), len(scene_at), len(seed_at))
-    total, count = np.zeros(shape), np.zeros(shape)
-    seen: set[tuple[str, str, int, str]] = set()
-    for value in values:
-        if value.case == POOLED and POOLED not in scene_at:
-            continue
-        key = (value.row, value.axes, value.seed, value.case)
-        if key in seen:
-            raise ValueError(
-                f"two values of {name} for row {value.row!r}, seed {value.seed}, case {value.case!r}; "
-                "a case is measured once: look for a doubled line in its cases.jsonl"
-            )
-        seen.add(key)
-        scene = POOLED if value.case == POOLED else scene_of(value.case, variant)
-        at = (row_at[row_label(value.row, value.axes)], scene_at[scene], seed_at[value.seed])
-        total[at] += value.value
-        count[at] += 1
+    """One panel.
+
+    Args:
+        name: `branch/metric`.
+        values: of it, in their order.
+        at: places of each among rows, cases of all branches, and seeds.
+        of: rows, scenes and seeds.
+    """
+    (row, case, seed), (rows, scenes, seeds) = at, of
+    first = values.line(0)
+    cases = np.unique(case)
+    scene = scenes.of_case[case]
+    pooled = bool((scenes.of_case[cases] < 0).all())
+    if pooled:
+        scene = np.zeros_like(scene)
+    else:
+        counted = scene >= 0
+        values, row, case, scene, seed = values.of(counted), row[counted], case[counted], scene[counted], seed[counted]
+    names = (POOLED,) if pooled else scenes.of_branch(first.branch)
+    cell = row * len(seeds) + seed
+    for i in np.flatnonzero((cell[1:] == cell[:-1]) & (case[1:] == case[:-1]))[:1]:
+        again = values.line(int(i))
+        raise ValueError(
+            f"two values of {name} for row {again.row!r}, seed {again.seed}, case {again.case!r}; "
+            "a case is measured once: look for a doubled line in its cases.jsonl"
+        )
+    shape = (len(rows), len(names), len(seeds))
+    place = (row * len(names) + scene) * len(seeds) + seed
+    size = shape[0] * shape[1] * shape[2]
+    # `bincount` adds in the order of the values, as a loop would.
+    total: Floats = np.asarray(np.bincount(place, weights=values.value, minlength=size), dtype=np.float64)
     return Panel(
         metric=name,
-        unit=values[0].unit,
-        better=values[0].better,
-        rows=tuple(row_at),
-        scenes=tuple(scene_at),
-        seeds=tuple(seed_at),
-        total=total,
-        count=count,
-        expected=len(cases) * len(seed_at),
+        unit=first.unit,
+        better=first.better,
+        rows=tuple(rows),
+        scenes=names,
+        seeds=tuple(seeds),
+        total=total.reshape(shape),
+        count=np.bincount(place, minlength=size).reshape(shape).astype(np.float64),
+        expected=len(cases) * len(seeds),
     )

@@ -17,6 +17,11 @@ the scatter, the pooled value has few degrees of freedom:
 
 $$ \nu = (S - 1) \frac{(\sum_r v_r)^2}{\sum_r v_r^2} , \quad S - 1 \le \nu \le (R - 1)(S - 1) . $$
 
+The part of the scenes is added as it is: the mean square of what is left, which both parts contain, is not subtracted
+once, as it is for a single interval (`intervals.py`). The variance is then too large by that, at most twice what it
+should be, and has the degrees of freedom of a sum; those of a difference of mean squares fall to 1 in small designs,
+where nothing is significant after an adjustment.
+
 How often limits made so miss is simulated, rows that scatter up to ten times as much as others among them
 (`docs/reference/calibration.md`).
 

@@ -27,17 +27,23 @@ from reports.statistics.panel import Floats
 
 ALPHA = 1.0 - LEVEL
 
+UNDECIDED = 0.5
+"""One-sided p of equal means."""
+
 FEWEST_SEEDS = 2
 """Of a pair whose order may be sure beyond the networks that were trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OppositePair:
-    """Two rows that the branches order differently, and the adjusted p of the less sure order."""
+    """Two rows that the branches order differently."""
 
     better_on_first: str
     better_on_second: str
     p: float
+    """Of the less sure order, adjusted over all pairs and branches."""
+    p_alone: float
+    """The same, of this pair alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,8 @@ class SureOrder:
     rows: tuple[str, ...]
     above: tuple[Floats, ...]
     """branch -> (rows, rows): p of row i being above row j, adjusted over all pairs of all branches."""
+    alone: tuple[Floats, ...]
+    """The same, not adjusted."""
 
     @property
     def pairs(self) -> int:
@@ -60,15 +68,19 @@ class SureOrder:
         return np.sort(np.minimum(both, both.T)[np.triu_indices(len(self.rows), 1)])
 
     def opposite(self) -> list[OppositePair]:
-        """Each pair being ordered oppositely on the first two branches, the surest first."""
-        first, second = self.above[:2]
-        both = np.maximum(first, second.T)
-        upper = zip(*np.triu_indices(len(self.rows), 1), strict=True)
-        found = []
-        for a, b in upper:
-            i, j = (a, b) if both[a, b] <= both[b, a] else (b, a)
-            found.append(OppositePair(better_on_first=self.rows[i], better_on_second=self.rows[j], p=float(both[i, j])))
-        return sorted(found, key=lambda pair: (pair.p, pair.better_on_first, pair.better_on_second))
+        """The pairs whose means the first two branches order oppositely, the surest first."""
+        first, second = self.alone[:2]
+        alone, adjusted = np.maximum(first, second.T), np.maximum(self.above[0], self.above[1].T)
+        found = [
+            OppositePair(
+                better_on_first=self.rows[i],
+                better_on_second=self.rows[j],
+                p=float(adjusted[i, j]),
+                p_alone=float(alone[i, j]),
+            )
+            for i, j in zip(*np.nonzero(alone < UNDECIDED), strict=True)
+        ]
+        return sorted(found, key=lambda pair: (pair.p_alone, pair.better_on_first, pair.better_on_second))
 
     def tau_limits(self, alpha: float = ALPHA) -> tuple[float, float]:
         """Limits of Kendall's tau between the first two branches (derivation above)."""
@@ -120,4 +132,4 @@ def sure_order(branches: Sequence[RowPairs], fewest_seeds: int = FEWEST_SEEDS) -
         whole = np.ones((len(rows), len(rows)))
         whole[off_diagonal] = own
         above.append(whole)
-    return SureOrder(rows=rows, above=tuple(above))
+    return SureOrder(rows=rows, above=tuple(above), alone=tuple(raw))

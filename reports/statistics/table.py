@@ -6,16 +6,15 @@ ranked separately.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from reports.statistics.agreement import kendall, pearson, ranks, spearman
-from reports.statistics.intervals import complete, holm, interval_or_none
-from reports.statistics.panel import Floats, Panel
+from reports.statistics.panel import Floats
 from reports.statistics.resampling import Draws
-from reports.statistics.scores import Scoring, branch_score, bundle_name, headline
+from reports.statistics.scores import Scoring, branch_score, bundle_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +25,8 @@ class Table:
     """Distinct computations, in the table's order."""
     names: Mapping[str, str]
     """Every row of the table -> the one of `rows` that computed it."""
+    computed: tuple[str, ...]
+    """Of each of `rows`, the row whose panels have its values."""
     metrics: Mapping[str, Floats]
     """`branch/metric` -> (rows,)."""
     scores: Mapping[str, Floats]
@@ -36,7 +37,12 @@ class Table:
 
     def score(self, branch: str, row: str) -> float:
         """Score of a row under any of its names; NaN where missing."""
-        return float(self.scores[branch][self.rows.index(self.names[row])])
+        return float(self.scores[branch][self.place[self.names[row]]])
+
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """Row -> its place among `rows`."""
+        return {row: i for i, row in enumerate(self.rows)}
 
 
 def analyse(
@@ -66,6 +72,7 @@ def analyse(
     return Table(
         rows=distinct,
         names=names,
+        computed=computed,
         metrics=metrics,
         scores={b.name: branch_score(b, metrics, len(distinct)) for b in scoring.branches},
         draws=None if drawn is None else {b.name: branch_score(b, drawn, len(distinct)) for b in scoring.branches},
@@ -106,93 +113,19 @@ def rank_shift(table: Table) -> dict[str, int]:
     return {row: int(shift[at[name]]) for row, name in table.names.items() if np.isfinite(shift[at[name]])}
 
 
-def inversions(table: Table) -> list[dict[str, Any]]:
-    """Pairs of rows that the branches of the contrast order differently, likeliest first.
-
-    `probability` is the share of resamples in which the pair is inverted, with bundle and ranks
-    computed again in each; None without case values.
-    """
-    if table.scoring.contrast is None:
-        return []
-    first, second = table.scoring.contrast
-    x, y = table.scores[first], table.scores[second]
-    found: list[dict[str, Any]] = []
-    for i, j in combinations(range(len(table.rows)), 2):
-        in_first, in_second = float(x[i] - x[j]), float(y[i] - y[j])
-        if not in_first * in_second < 0:
-            continue
-        a, b = (i, j) if in_first > 0 else (j, i)
-        probability = None
-        if table.draws is not None:
-            product = (table.draws[first][:, i] - table.draws[first][:, j]) * (
-                table.draws[second][:, i] - table.draws[second][:, j]
-            )
-            usable = np.isfinite(product)
-            probability = float((product[usable] < 0).mean()) if usable.any() else None
-        found.append(
-            {
-                f"better_on_{first}": table.rows[a],
-                f"better_on_{second}": table.rows[b],
-                f"{first}_difference": abs(in_first),
-                f"{second}_difference": abs(in_second),
-                "probability": probability,
-            }
-        )
-    return sorted(found, key=lambda pair: (-(pair["probability"] or 0.0), pair[f"better_on_{first}"]))
-
-
-def comparisons(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, Panel]) -> list[dict[str, Any]]:
-    """Every pair of rows on the first metric of each ranked branch's score.
-
-    Paired difference, interval, p adjusted within table and metric.
-    """
-    found = []
-    for branch in table.scoring.ranked:
-        metric, _ = headline(table.scoring.of(branch), panels.keys())
-        if metric not in panels:
-            continue
-        panel = panels[metric]
-        pairs = []
-        for a, b in combinations(table.rows, 2):
-            cut = complete([panel.layout(computed_by[a]), panel.layout(computed_by[b])])
-            interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
-            if interval is not None:
-                pairs.append((a, b, cut, interval))
-        adjusted = holm([interval.p for *_, interval in pairs])
-        found += [
-            {
-                "metric": metric,
-                "a": a,
-                "b": b,
-                "effect": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-                "p": interval.p,
-                "p_adjusted": p,
-                "scenes": interval.scenes,
-                "seeds": interval.seeds,
-                "dropped_scenes": cut.dropped_scenes,
-                "dropped_seeds": cut.dropped_seeds,
-            }
-            for (a, b, cut, interval), p in zip(pairs, adjusted, strict=True)
-        ]
-    return found
-
-
-def as_json(table: Table, computed_by: Mapping[str, str], panels: Mapping[str, Panel]) -> dict[str, Any]:
-    """The table as in report.json (NaN still inside; `tables.plain` makes it null)."""
+def as_json(table: Table, compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The table as in report.json (NaN still inside; `analysis.plain` makes it null), with the `comparisons` of it."""
     place = branch_ranks(table)
     bundled = table.scoring.bundled
-    at = {row: table.rows.index(name) for row, name in table.names.items()}
+    at = {row: table.place[name] for row, name in table.names.items()}
     return {
         "rows": list(table.names),
         "agreement": agreement(table),
         "rank_shift": rank_shift(table),
         **({} if bundled is None else {"bundle": {row: table.score(bundled.name, row) for row in table.names}}),
-        "inversions": inversions(table),
         **({} if bundled is None else {"bundle_name": bundle_name(bundled, table.metrics.keys())}),
         "scores": {b: {row: table.score(b, row) for row in table.names} for b in table.scoring.names},
         "ranks": {branch: {row: float(place[branch][i]) for row, i in at.items()} for branch in place},
         "same_as": {row: name for row, name in table.names.items() if row != name},
-        "comparisons": comparisons(table, computed_by, panels),
+        "comparisons": compared,
     }

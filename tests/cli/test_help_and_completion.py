@@ -77,7 +77,7 @@ def test_no_summary_is_cut_and_no_usage_is_doubled(
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("echo-matrix re", ["retry", "results", "report", "reshard"]),
+        ("echo-matrix re", ["register", "retry", "results", "report", "reshard"]),
         (
             "echo-matrix run --rows compress-length-r",
             ["compress-length-r2", "compress-length-r4", "compress-length-r8"],

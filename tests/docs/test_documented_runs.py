@@ -26,6 +26,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
     r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
+    r"power.*": ("tests/results/test_power_command.py", "power"),
+    r"register.*": ("tests/results/test_registration.py", "register"),
     r"results.*": ("tests/results/test_results.py", "results"),
     r"gc --made-by .*": ("tests/schedule/test_kept_results.py", "made_by"),
     r"run --detach": ("tests/cli/test_detached.py", "--detach"),

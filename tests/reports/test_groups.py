@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.analysis import analyse, computed_json
+from reports.columns import columns
 from reports.group_results import changes, half_lives
 from reports.groups import by_group
 from reports.input import ControlsCertificate, ReportInput, ResultLine, RowInfo
@@ -161,10 +162,11 @@ def made() -> ReportInput:
 
 
 def test_a_metric_is_one_for_each_group_over_the_same_scenes() -> None:
-    values = made().values
+    values = columns(made().values)
     found = by_group(values, SPEC.branches)
-    assert {line.metric for line in found if line.branch == "wait"} == {"score@0", "score@4", "score@16"}
-    assert {line.case for line in found} == {f"pool/scene-{scene}/0" for scene in range(SCENES)}
+    lines = [found.line(i) for i in range(len(found))]
+    assert {line.metric for line in lines if line.branch == "wait"} == {"score@0", "score@4", "score@16"}
+    assert {line.case for line in lines} == {f"pool/scene-{scene}/0" for scene in range(SCENES)}
     assert by_group(values, [replace(branch, group="") for branch in SPEC.branches]) is values
 
 

@@ -13,6 +13,7 @@ from made_input import made_input, without_figures
 from reports import instruments
 from reports.analysis import analyse
 from reports.build import build
+from reports.columns import columns
 from reports.input import ReportInput, ResultLine
 from reports.report_json import report_json
 from workloads.study.report import REPORT
@@ -23,7 +24,7 @@ A, B = "points:vlm:qwen/a-30b", "points:vlm:b"
 def is_judges(value: ResultLine) -> bool:
     """Whether a judge gave this value."""
     assert REPORT.instruments is not None
-    return instruments.is_scored(REPORT.instruments, value)
+    return instruments.is_scored(REPORT.instruments, value.metric, value.unit)
 
 
 def judged_by(given: ReportInput, models: Sequence[str], scores: Sequence[ResultLine]) -> ReportInput:
@@ -65,15 +66,17 @@ def test_a_second_judge_changes_nothing_of_what_the_first_one_says(two: ReportIn
 
 def test_no_panel_holds_two_units(two: ReportInput) -> None:
     units: dict[tuple[str, str], set[str]] = {}
-    for value in instruments.separated(two):
+    found = instruments.separated(two, columns(two.values))
+    for value in map(found.line, range(len(found))):
         units.setdefault((value.branch, value.metric), set()).add(value.unit)
     assert all(len(each) == 1 for each in units.values())
 
 
 def test_one_judge_keeps_every_name() -> None:
     given = made_input(cases=4)
-    assert instruments.separated(given) is given.values
-    assert instruments.agreement(given) == []
+    values = columns(given.values)
+    assert instruments.separated(given, values) is values
+    assert instruments.agreement(given, values) == []
 
 
 def pair(
@@ -89,7 +92,8 @@ def pair(
         for unit, value in zip((A, B), both, strict=True)
         if value is not None
     ]
-    return instruments.agreement(judged_by(made_input(cases=4), ["qwen/a-30b", "b"], values))
+    given = judged_by(made_input(cases=4), ["qwen/a-30b", "b"], values)
+    return instruments.agreement(given, columns(given.values))
 
 
 def test_agreement_has_its_known_values() -> None:
@@ -115,11 +119,11 @@ def test_too_few_or_equal_scores_agree_with_nothing(scores: Sequence[tuple[float
 
 def test_other_names_of_a_computation_and_bounds_are_not_counted_twice(two: ReportInput) -> None:
     distinct = [info for info in two.rows if info.alias_of is None]
-    counted = instruments.agreement(two)
+    counted = instruments.agreement(two, columns(two.values))
     assert {found.branch: found.n for found in counted} == {"return": 8 * len(distinct), "loop": 8 * len(distinct)}
     assert all(found.pearson == pytest.approx(1) for found in counted)
     bound = [replace(info, family="bound", reference=True) if info.name == "context-k1" else info for info in two.rows]
-    assert instruments.agreement(replace(two, rows=bound))[0].n == 8 * (len(distinct) - 1)
+    assert instruments.agreement(replace(two, rows=bound), columns(two.values))[0].n == 8 * (len(distinct) - 1)
 
 
 def test_the_report_shows_the_agreement_and_keeps_units_in_results_csv(two: ReportInput, tmp_path) -> None:

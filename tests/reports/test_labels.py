@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from reports.figures.labels import Box, apart, names_beside, place
+from reports.figures.labels import Box, apart, names_beside, place, shortened
 from reports.figures.style import drawn
 
 AREA: Box = (0.0, 0.0, 400.0, 270.0)
@@ -64,6 +64,12 @@ def test_places_that_are_apart_are_the_nearest_of_all() -> None:
         other = np.sort(np.asarray(best) + generator.normal(scale=0.3, size=9))
         if np.diff(other).min() >= 1 and other[0] >= 0 and other[-1] <= 10:
             assert ((np.asarray(at) - other) ** 2).sum() >= cost - 1e-9
+
+
+def test_a_long_name_keeps_its_ends() -> None:
+    assert shortened("context-k20", 11, len) == "context-k20"
+    assert shortened("a-very-long-name  7", 11, len) == "a-ver…me  7"
+    assert shortened("abc", 1, len) == "a…"
 
 
 def test_a_figure_has_every_name_once() -> None:

@@ -39,7 +39,7 @@ def r_by_both_methods(study: Study) -> Iterator[Outcome]:
     truth = float(pearson(first, second))
     own = agreement_limits(table_of(study), (FIRST, SECOND), {row: row for row in study.rows}, study.panels)
     yield "r", missed(truth, own.pearson)
-    draws = resample(study.panels, 100)
+    draws = resample(study.panels, 40)
     assert draws is not None
     x, y = (branch_score(branch, draws.metrics, len(study.rows)) for branch in SCORING.branches)
     low, high = percentile_limits(pearson(x, y), 0.95) or (None, None)
@@ -48,8 +48,8 @@ def r_by_both_methods(study: Study) -> Iterator[Outcome]:
 
 def test_limits_of_r_hold_where_those_of_resamples_do_not():
     worlds = [world("three seeds, true r = 1"), world("two seeds, 8 scenes, scatter of seeds large")]
-    found = {(rate.world, rate.quantity): rate for rate in calibrate(worlds, 12, asked=r_by_both_methods)}
-    assert sum(rate.missed for (_, name), rate in found.items() if name == "r") <= 2
+    found = {(rate.world, rate.quantity): rate for rate in calibrate(worlds, 6, asked=r_by_both_methods)}
+    assert sum(rate.missed for (_, name), rate in found.items() if name == "r") <= 1
     assert found[worlds[0].name, "r, resampled"].share > 0.5
 
 
@@ -113,10 +113,10 @@ def test_tau_is_known_where_every_order_is_sure_and_unknown_where_none_is():
 
 def test_rho_follows_from_tau_by_daniels_inequality():
     rows = 7
-    tau = Limits(low=0.2, high=0.6)
+    tau = Limits(low=0.2, high=0.3)
     found = spearman_limits(tau, rows)
     assert found.low == pytest.approx((3 * 9 * 0.2 - 5) / 16)
-    assert found.high == pytest.approx((3 * 9 * 0.6 + 5) / 16)
+    assert found.high == pytest.approx((3 * 9 * 0.3 + 5) / 16)
     assert spearman_limits(Limits(low=1.0, high=1.0), rows).high == 1.0
     assert spearman_limits(Limits(reason="there is no pair of rows"), rows).low is None
 
@@ -135,7 +135,7 @@ def test_fieller_is_the_ratio_of_what_does_not_vary_and_none_where_the_whole_gai
 
 
 def test_what_is_at_a_border_of_fiellers_limits_is_just_not_excluded():
-    above, whole = (c + generator(k).normal(size=(9, 3)) for c, k in ((1.0, 13), (4.0, 14)))
+    above, whole = (c + generator(k).normal(size=(9, 3)) for c, k in ((1.0, 13), (20.0, 14)))
     found = fieller(above, whole)
     assert found.low is not None
     assert found.high is not None

@@ -26,9 +26,11 @@ from orchestrator.reporting.results_folder import (
     read_results_folder,
     write_results_folder,
 )
-from reports.excerpt import CURVE_POINTS, excerpt, thinned
+from reports.columns import columns
+from reports.excerpt import CURVE_POINTS, excerpt
 from reports.input import Curve, ReportInput
 from reports.results_csv import read_results_csv, results_csv
+from reports.thinning import thinned
 
 MOST_IN_THE_REPOSITORY = 8_000_000
 """Bytes of a folder below docs/results."""
@@ -131,14 +133,14 @@ def test_a_curve_is_thinned_to_means() -> None:
 
 
 def test_values_are_read_as_they_were_written(given: ReportInput) -> None:
-    text = results_csv(given.values)
-    assert results_csv(read_results_csv(text, "it")) == text
+    text = results_csv(columns(given.values))
+    assert results_csv(columns(read_results_csv(text, "it"))) == text
     assert {v.case for v in read_results_csv(text, "it")} == {v.case for v in given.values}
     for damaged, said in [
         ("row,seed\n", "it:1: the first line is not row,seed,axes"),
         (text.replace(",high,", ",up,", 1), "better is 'up'; allowed: high, low"),
         (text + "a,b\n", "not enough values to unpack"),
-        (text.replace(",0,", ",zero,", 1), "invalid literal for int"),
+        (text.replace(",0,", ",zero,", 1), "it:2: seed is 'zero'; allowed: a whole number"),
     ]:
         with pytest.raises(ValueError, match="it:") as refused:
             read_results_csv(damaged, "it")

@@ -79,6 +79,11 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def each(self, selector: str, expression: str) -> list[Any]:
+        """The value of an expression for each element, which it names `one`."""
+        found: list[Any] = self.evaluate(f"[...document.querySelectorAll({selector!r})].map(one => {expression})")
+        return found
+
     def size(self, width: int, height: int = 900) -> None:
         """The size of the window, in CSS pixels."""
         self.call(

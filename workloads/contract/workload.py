@@ -142,6 +142,8 @@ class StageSpec:
     """What its case values mean and how they are made, for people: the tracker shows it beside them. Markdown."""
     images: str = ""
     """Folder of the artifact with PNG files, one per case, for the report; `cases.json` may name the cases."""
+    videos: str = ""
+    """Folder of the artifact with MP4 files, named as the images, of some cases, for the report."""
     pointer: str = ""
     """File of the artifact to which the tracker logs only a link, because it is large."""
     global_batch: str = ""

@@ -54,10 +54,6 @@ GLOSSARY: Sequence[Term] = (
         meaning="The first frame of a video, which every row keeps and reads.",
     ),
     Term(
-        name="K",
-        meaning="How many frames a row of raw context reads: the anchor, and the retrieved ones.",
-    ),
-    Term(
         name="PSNR", meaning="Peak signal-to-noise ratio of two frames, in dB: more is nearer; equal frames have 100."
     ),
     Term(

@@ -3,7 +3,7 @@
 Findings and published tables are imported only when the report is written, since they import the statistics.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from workloads.study.gate import AT_MOST, GATED
 from workloads.study.glossary import GLOSSARY
 
 if TYPE_CHECKING:
-    from reports.findings import Answer, Material
+    from reports.findings import Question
 
 BUNDLE = (
     ScorePart(metric="psnr"),
@@ -60,7 +60,7 @@ def _judges(sections: Mapping[str, Any]) -> Sequence[str]:
     return [f"points:vlm:{model}" for model in models]
 
 
-def _questions() -> "Sequence[tuple[str, str, Callable[[Material], Answer]]]":
+def _questions() -> "Sequence[Question]":
     from workloads.study.findings import QUESTIONS
 
     return QUESTIONS
@@ -96,11 +96,12 @@ REPORT = ReportSpec(
         "psnr_first": "PSNR, first",
         "psnr_truth_last": "PSNR, truth last",
     },
+    shown_instead={"psnr_first": "psnr_truth_last"},
     decimals={"judge": 1, "psnr": 2, "camera": 2},
     family_labels={"compress": "compression", "ssm": "state space"},
     questions=_questions,
     smallest_effects=SMALLEST_EFFECTS,
-    finding_decimals={"points": 1, "differ": 1},
+    finding_decimals={"points": 1, "differ": 0},
     tiles=(
         DifferenceTile(
             metric="return/psnr_truth_last",
@@ -267,6 +268,10 @@ REPORT = ReportSpec(
         heading="Source, turning point, tail",
         caption="where the camera starts, where it turns, and what it finds. With rendered worlds the second line is "
         "the truth.",
+        frames=("first", "middle", "last −3", "last −2", "last −1", "last"),
+        lines=("generated", "truth"),
+        gap=4,
+        chosen={"first": "source", "middle": "turning point", "last": "return"},
         order=("return", "loop", "replay"),
     ),
     published=_published,
@@ -274,8 +279,12 @@ REPORT = ReportSpec(
     words=Words(
         lead="When the camera leaves and comes back, is the same world still there? Rows differ in how history is "
         "stored and read; everything else is the same.",
+        row="memory",
+        rows="memories",
+        best="remembers most",
+        nothing="no memory is shown to remember",
         notes="What this scale can and cannot tell",
-        findings="Six findings, asked of these values",
+        findings="Findings of the paper, asked of these values",
         noise="Noise: two trainings that differ in nothing but the initialisation",
         rank_shift="A row that rises to the right is better at coming back than at following.",
         curves="Rows share data, order and noise, so curves may be compared step by step.",

@@ -151,6 +151,7 @@ STAGES = (
         tracked=True,
         files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
         images="strips",
+        videos="samples",
         checks=(
             RecordCheck(record="cases", depends=("data",)),
             RecordCheck(record="commanded", depends=("data",), optional=True),
@@ -189,6 +190,7 @@ STAGES = (
         tracked=True,
         files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
         images="strips",
+        videos="samples",
         about=_SCORES,
         uncompared=dict.fromkeys(("left_out", "measuring_weights"), "one job for all reference rows"),
         tolerances=(*_TOLERANCES, *_JUDGED, *_CAMERA),

@@ -43,7 +43,7 @@ def power(
             "contrast.",
         ),
     ] = None,
-    rows: Annotated[
+    pair: Annotated[
         str | None,
         typer.Option(
             "--rows",
@@ -54,7 +54,7 @@ def power(
     target: Annotated[
         float, typer.Option("--power", metavar="P", help="Wanted probability of finding the effect.", show_default=True)
     ] = 0.8,
-    seeds: Annotated[
+    most_seeds: Annotated[
         int, typer.Option("--most-seeds", metavar="N", help="Tabulate 2 to N seeds.", show_default=True)
     ] = 10,
     scenes: Annotated[
@@ -81,14 +81,13 @@ def power(
     each design, the smallest effect that it finds with the wanted power (two-sided 5 % test, as the report's), and the
     power for the effect asked for. The cost is what the plan estimates for what is not there yet.
     """
-    declared = _declared(options, overrides, effect, finding, metric, rows, source)
-    study, asked = declared
+    study, asked = _declared(options, overrides, effect, finding, metric, pair, source)
     if not 0.05 < target < 1:
         raise PlanError(f"--power is {target:g}; allowed: above 0.05 and below 1")
-    if not 2 <= seeds <= MOST_SEEDS:
+    if not 2 <= most_seeds <= MOST_SEEDS:
         raise PlanError(
-            f"--most-seeds is {seeds}; allowed: 2 to {MOST_SEEDS}: one seed gives no verdict, since training again may "
-            "change any difference"
+            f"--most-seeds is {most_seeds}; allowed: 2 to {MOST_SEEDS}: one seed gives no verdict, since training "
+            "again may change any difference"
         )
     from orchestrator.commands.power.pilot import values_of_file, values_of_study
     from orchestrator.commands.power.table import power_json, power_table, power_text
@@ -100,7 +99,7 @@ def power(
             given,
             asked,
             power=target,
-            most_seeds=seeds,
+            most_seeds=most_seeds,
             scenes=_numbers(scenes),
             source="" if source is None else str(source),
         )
@@ -118,13 +117,13 @@ def _declared(
     effect: float | None,
     finding: str | None,
     metric: str | None,
-    rows: str | None,
+    pair: str | None,
     source: Path | None,
 ) -> tuple[Study, SmallestEffect]:
     """The study, and what is asked of it."""
     if (effect is None) == (finding is None):
         raise PlanError("give either --effect, or --finding of a finding that declares its own")
-    if finding is not None and (metric or rows):
+    if finding is not None and (metric or pair):
         raise PlanError("--finding names metric and rows itself; leave out --metric and --rows")
     if effect is not None and not 0 < effect < float("inf"):
         raise PlanError(f"--effect is {effect:g}; allowed: a number above 0, in the metric's unit")
@@ -136,7 +135,7 @@ def _declared(
         )
     if finding is None:
         assert effect is not None
-        return study, SmallestEffect(finding="", metric=metric or "", pairs=_pair(rows), effect=effect)
+        return study, SmallestEffect(finding="", metric=metric or "", pairs=_pair(pair), effect=effect)
     spec = report_spec(study.plan.workload)
     known = {one.finding: one for one in spec.smallest_effects}
     if finding not in known:

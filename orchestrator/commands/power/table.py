@@ -19,7 +19,7 @@ from reports.statistics.power import DesignPower, VarianceComponents, half_width
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ComparedPower:
     """One pair of rows, or several of a finding, in every design."""
 
     name: str
@@ -45,7 +45,7 @@ class PowerTable:
     asked: SmallestEffect
     power: float
     rows: int
-    comparisons: Sequence[Comparison]
+    comparisons: Sequence[ComparedPower]
     costs: Sequence[tuple[int, int, DesignCost]]
     """(seeds, scenes, what they take beyond what is done) of each design."""
     scenes_key: str
@@ -119,7 +119,7 @@ def power_table(
         power=power,
         rows=sum(not row.reference for row in found.rows),
         comparisons=[
-            Comparison(
+            ComparedPower(
                 name=name,
                 found=one,
                 designs=designs(asked.effect, one.pilot, grid, seeds, power, declared=asked),
@@ -154,7 +154,7 @@ def power_json(table: PowerTable) -> dict[str, Any]:
     }
 
 
-def _comparison_json(table: PowerTable, one: Comparison) -> dict[str, Any]:
+def _comparison_json(table: PowerTable, one: ComparedPower) -> dict[str, Any]:
     pilot = one.found.pilot
     return {
         "name": one.name,
@@ -217,7 +217,7 @@ def _variances(table: PowerTable) -> list[str]:
     return lines
 
 
-def _rows_text(one: Comparison) -> str:
+def _rows_text(one: ComparedPower) -> str:
     pairs = "; ".join(f"{a} − {b}" for a, b in one.found.pairs)
     return f"{one.name} pair: {pairs}" if one.name in ("median", "worst") else pairs
 
@@ -271,12 +271,13 @@ def _grid(table: PowerTable) -> list[str]:
     known = [one for one in table.comparisons if one.designs]
     heads = [f"{one.name if one.name in ('median', 'worst') else 'the'} pair" for one in known]
     lines = [
-        f"{'':>14}" + "".join(f"  {head:^17}" for head in heads),
+        (f"{'':>14}" + "".join(f"  {head:^17}" for head in heads)).rstrip(),
         f"{'seeds':>6} {'scenes':>7}" + f"  {'resolves':>9} {'power':>7}" * len(known) + f"  {unit + ' more':>17}",
     ]
     for at, (seeds, scenes, cost) in enumerate(table.costs):
         cells = "".join(
-            f"  {one.designs[at].detectable:>9.{table.decimals}f} {one.designs[at].power:>7.2f}" for one in known
+            f"  {one.designs[at].detectable:>9.{table.decimals}f} {math.floor(100 * one.designs[at].power) / 100:>7.2f}"
+            for one in known
         )
         hours = cost.device_hours if devices else cost.core_hours
         lines.append(f"{seeds:>6} {scenes:>7}{cells}  {_hours(hours):>17}")

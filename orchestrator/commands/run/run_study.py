@@ -76,11 +76,13 @@ def run_study(
         on_lease: called once this process holds the lease.
 
     Raises:
+        PlanError: the registration of the plan was edited.
         LeaseError: another run is in progress.
         SiteError: the site cannot run these jobs; nothing was started.
         RequirementError: a library is not installed; nothing was started.
         BackendError, StoreError, LedgerError: the backend, store or ledger cannot be used.
     """
+    _ = study.registered  # an edited one is refused before anything runs, not when the report is written
     with disk_errors(study.home), contextlib.ExitStack() as held:
         lease = held.enter_context(acquire_study(study.home, study.store.objects, say=view.say))
         if on_lease is not None:
@@ -159,7 +161,7 @@ def report_of(study: Study, within_s: float = 0.0) -> bool:
     if not study.publishes_results:
         return False
     standings = study.standings(within_s=within_s)
-    return report_if_needed(study.report_folder, study.plan, standings, study.store, study.durations)
+    return report_if_needed(study.report_folder, study.plan, standings, study.store, study.durations, study.registered)
 
 
 def _backend_of(

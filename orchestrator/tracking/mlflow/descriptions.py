@@ -84,7 +84,8 @@ def _findings(report: Mapping[str, Any]) -> str:
     for finding in report["findings"]:
         effect = "" if finding["effect"] is None else f"{finding['effect']:.3g} {finding['unit']}".strip()
         limits = "" if finding["low"] is None else f"{finding['low']:.3g} to {finding['high']:.3g}"
-        lines.append(_line([finding["statement"], f"**{finding['verdict']}**", effect, limits]))
+        statement = f"{finding['statement']} ({finding['axes']})" if finding.get("axes") else finding["statement"]
+        lines.append(_line([statement, f"**{finding['verdict']}**", effect, limits]))
     return "\n".join(["### Findings", "", *lines])
 
 

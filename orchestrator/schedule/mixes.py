@@ -1,0 +1,78 @@
+"""Mixes of jobs that are hard to schedule, on which the placement is measured (`echo-matrix simulate --mix`). Pure.
+
+64 devices in hosts of 8. The median job takes ten minutes; a training of eight devices an hour, a judgement two.
+Estimates are the true durations times a log-normal factor (sigma 0.3), drawn from the seed.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from orchestrator.backends.protocol import HostShare
+from orchestrator.schedule.simulation import SimulatedJob
+from orchestrator.spec.cell import Resources
+
+HOSTS = tuple(HostShare(name=f"host-{n}", cpus=64, devices=8, memory_gib=512.0) for n in range(8))
+JOBS = 1001
+WRONG = 0.3
+"""Sigma of the log-normal factor by which an estimate is wrong."""
+
+
+def gangs(seed: int) -> list[SimulatedJob]:
+    """A fifth of the jobs need four devices; durations with sigma 0.5."""
+    draws = np.random.Generator(np.random.Philox(key=seed))
+    seconds = 600.0 * np.exp(0.5 * draws.standard_normal(JOBS))
+    needs = np.where(np.arange(JOBS) < JOBS // 5, 4, 1)[draws.permutation(JOBS)]
+    return [_job(draws, f"job-{n:04}", "train", int(needs[n]), float(seconds[n])) for n in range(JOBS)]
+
+
+def heavy_tail(seed: int) -> list[SimulatedJob]:
+    """Every job needs one device; durations with sigma 1.2."""
+    draws = np.random.Generator(np.random.Philox(key=seed))
+    seconds = 600.0 * np.exp(1.2 * draws.standard_normal(JOBS))
+    return [_job(draws, f"job-{n:04}", "train", 1, float(seconds[n])) for n in range(JOBS)]
+
+
+def train_and_evaluate(seed: int) -> list[SimulatedJob]:
+    """45 trainings of eight devices; after each three evaluations of one device, and two judgements of these."""
+    draws = np.random.Generator(np.random.Philox(key=seed))
+    jobs: list[SimulatedJob] = []
+    for cell in range(45):
+        train = _job(draws, f"train-{cell:02}", "train", 8, float(3600.0 * np.exp(0.5 * draws.standard_normal())))
+        jobs.append(train)
+        for branch in range(3):
+            evaluation = _job(
+                draws,
+                f"evaluate-{cell:02}-{branch}",
+                "evaluate",
+                1,
+                float(600.0 * np.exp(0.5 * draws.standard_normal())),
+                {"train": train.id},
+            )
+            jobs.append(evaluation)
+            if branch:
+                seconds = float(120.0 * np.exp(0.5 * draws.standard_normal()))
+                jobs.append(_job(draws, f"judge-{cell:02}-{branch}", "judge", 1, seconds, {"evaluate": evaluation.id}))
+    return jobs
+
+
+MIXES: Mapping[str, Callable[[int], list[SimulatedJob]]] = {
+    "gangs": gangs,
+    "heavy-tail": heavy_tail,
+    "train-and-evaluate": train_and_evaluate,
+}
+
+
+def _job(
+    draws: np.random.Generator,
+    name: str,
+    stage: str,
+    devices: int,
+    seconds: float,
+    inputs: Mapping[str, str] | None = None,
+) -> SimulatedJob:
+    estimate = seconds * float(np.exp(WRONG * draws.standard_normal()))
+    resources = Resources(cpus=devices, devices=devices, memory_gib=1.0, minutes=1.0)
+    return SimulatedJob(
+        id=name, stage=stage, resources=resources, seconds=seconds, estimate_s=estimate, inputs=inputs or {}
+    )

@@ -1,0 +1,28 @@
+"""results.parquet: the values of results.csv, with types, for programs that read columns."""
+
+import io
+
+from reports.columns import Columns
+from reports.results_csv import COLUMNS
+
+
+def results_parquet(values: Columns) -> bytes:
+    """The values as Parquet: the columns and the order of results.csv; texts are dictionaries, seeds int64.
+
+    Raises:
+        ModuleNotFoundError: pyarrow is not installed.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    ordered = values.in_order()
+    columns = {}
+    for name in COLUMNS[:-1]:
+        column = getattr(ordered, name)
+        names = pyarrow.array(column.names, pyarrow.int64() if name == "seed" else pyarrow.string())
+        places = pyarrow.array(column.at, pyarrow.int32())
+        coded = pyarrow.DictionaryArray.from_arrays(places, names)
+        columns[name] = coded.dictionary_decode() if name == "seed" else coded
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table({**columns, COLUMNS[-1]: ordered.value}), out, compression="zstd")
+    return out.getvalue()
