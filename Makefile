@@ -31,7 +31,7 @@ test-fast: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) -m "fast or service" $(IN_PARALLEL)
 
-# Needs root: installs Debian's SLURM, PostgreSQL and Chromium, and axe-core from npm; starts SLURM and MLflow on loopback.
+# Needs root: installs Debian's SLURM, PostgreSQL, Chromium and pdflatex, and axe-core from npm; starts SLURM and MLflow on loopback.
 test-root: $(INSTALLED) root-packages
 	$(PYTEST) -m root
 
@@ -44,7 +44,8 @@ test-long: $(INSTALLED) root-packages
 root-packages:
 	cluster/slurm/dev install
 	$(BIN)/python cluster/mlflow/dev install
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core \
+		texlive-latex-base texlive-latex-recommended >/dev/null
 	command -v npm >/dev/null || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null
 	$(BIN)/python tests/root/axe_core.py
 

@@ -24,7 +24,7 @@ Verdict = Literal["better", "worse", "the same", "not told apart", "no verdict"]
 
 ALPHA = 0.05
 """Largest adjusted p of a verdict."""
-UNKNOWN = "not known"
+NONE = "none"
 CHECK, DEVIATION, CONTROL = "check: ", "deviation: ", "control "
 IN_DETAIL = (CHECK, DEVIATION, CONTROL)
 """How facts begin that only a report's whole input has."""
@@ -176,8 +176,9 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 def facts_of(given: ReportInput) -> dict[str, str]:
     """What a report's input says beside values, for the comparison: commit, seeds, controls one by one."""
     facts = {
-        "study": given.study,
-        "profile": given.profile,
+        # A table has the name of its file in their place.
+        "study": given.study if given.controls.fingerprint else "",
+        "profile": given.profile if given.controls.fingerprint else "",
         "commit": given.git,
         "seeds": ", ".join(map(str, sorted(set(given.seeds)))),
         "controls fingerprint": given.controls.fingerprint,
@@ -314,9 +315,9 @@ def _settings(ours: Side, theirs: Side) -> Iterator[tuple[str, str, str]]:
     whole = all(any(name.startswith(IN_DETAIL) for name in one) for one in facts)
     for name in dict.fromkeys([*facts[0], *facts[1]]):
         a, b = (one.get(name, "") for one in facts)
-        # A side that says nothing of controls differs in none of them.
-        if a != b and (whole or not name.startswith(IN_DETAIL)):
-            yield name, a or UNKNOWN, b or UNKNOWN
+        # A side that says nothing of something does not differ in it, unless all is known of both.
+        if a != b and (whole or (a and b)):
+            yield name, a or NONE, b or NONE
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -51,9 +51,10 @@ class Analysis(Measured):
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of the axes -> the distinct rows that are trained: their scatter over seeds is pooled."""
 
-    def inversions(self, name: str) -> Inversions:
-        """The pairs of a table's rows that the branches of the contrast order differently."""
-        return inversions(self.tables[name], self.panels)
+    @cached_property
+    def inversions(self) -> Mapping[str, Inversions]:
+        """Table -> the pairs of its rows that the branches of the contrast order differently."""
+        return {name: inversions(table, self.panels) for name, table in self.tables.items()}
 
     @cached_property
     def comparisons(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
@@ -262,7 +263,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
         "tables": {
             name: {
                 **tables.as_json(table, analysis.comparisons[name]),
-                **inversions_json(table, analysis.inversions(name)),
+                **inversions_json(table, analysis.inversions[name]),
                 **limits_json(table, analysis.agreement_limits[name]),
             }
             for name, table in analysis.tables.items()

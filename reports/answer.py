@@ -5,12 +5,13 @@ the branches of the contrast disagree. With one seed nothing is said about anoth
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from reports.analysis import Analysis
 from reports.formats import number
 from reports.input import ReportInput
-from reports.ranking import RankedBranch, Ranking
+from reports.ranking import RankedBranch, Ranking, ranking
 from reports.spec import ReferenceSpec, ReportSpec, Words
 from reports.statistics.intervals import LEVEL, Interval
 from reports.statistics.inversions import inverted
@@ -45,43 +46,56 @@ class Answer:
         return [text for text in (*first, self.surety, self.gaps, self.limits) if text]
 
 
-def answer(given: ReportInput, analysis: Analysis, ranking: Ranking | None) -> Answer:
+def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> Answer:
     """The answer of a study."""
     spec = analysis.spec
     limits = given.notes[0] if given.notes else ""
-    if ranking is None or not ranking.last.order:
-        asked = "" if ranking is None else f" on {ranking.last.branch}"
-        crossed = [] if ranking is None else _crossed_out(analysis, ranking)
+    if found is None or not found.last.order:
+        asked = "" if found is None else f" on {found.last.branch}"
+        crossed = [] if found is None else _crossed_out(analysis, found)
         claim = f"No {spec.words.row} has a score{asked} yet, so there is no answer."
         if crossed:
             claim = f"No {spec.words.row} can be compared{asked}: controls are violated, so there is no answer."
         gaps = _gaps(given, analysis, None)
         return Answer(disagreement="", disagrees=False, claim=claim, surety="", gaps=gaps, limits=limits)
     return Answer(
-        disagreement=_disagreement(analysis, ranking),
-        disagrees=bool(ranking.sure),
-        claim=_claim(spec, ranking),
-        surety=_surety(spec, ranking),
-        gaps=_gaps(given, analysis, ranking),
+        disagreement=_disagreement(analysis, found),
+        disagrees=bool(found.sure),
+        claim=_claim(spec, found),
+        surety=_surety(spec, found),
+        gaps=_gaps(given, analysis, found),
         limits=limits,
     )
 
 
-def _claim(spec: ReportSpec, ranking: Ranking) -> str:
-    words, last = spec.words, ranking.last
+def answer_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
+    """The answer as in report.json: sentences, the rows that may be called best, and the pairs that change order."""
+    found = ranking(analysis)
+    return {
+        "sentences": answer(given, analysis, found).sentences,
+        "branch": "" if found is None else found.last.branch,
+        "best": [] if found is None else [row for row in found.last.order if row in found.best],
+        "pairs": 0 if found is None else found.pairs,
+        "inverted": 0 if found is None else found.inverted,
+        "surely_inverted": [] if found is None else [asdict(pair) for pair in found.sure],
+    }
+
+
+def _claim(spec: ReportSpec, ranked: Ranking) -> str:
+    words, last = spec.words, ranked.last
     first = last.order[0]
     among = f"On {last.branch}"
     value = f"{_value(last, last.scores[first])}{_on_scale(spec.references, last)}"
-    behind_floor = _behind_floor(spec, ranking)
+    behind_floor = _behind_floor(spec, ranked)
     if behind_floor:
         return f"{among}, {behind_floor}"
     if len(last.order) == 1:
         return f"{among}, {first} is the only {words.row} with a score: {value}."
-    if len(ranking.best) <= 1:
-        seeds = ", of the networks trained here" if ranking.seeds == 1 else ""
+    if len(ranked.best) <= 1:
+        seeds = ", of the networks trained here" if ranked.seeds == 1 else ""
         return f"{among}{seeds}, {first} {words.best}: {value}."
-    others = [row for row in last.order if row in ranking.best and row != first]
-    if len(ranking.best) >= len(last.order):
+    others = [row for row in last.order if row in ranked.best and row != first]
+    if len(ranked.best) >= len(last.order):
         return (
             f"{among}, no {words.row} can be called better than another: {first} has the best mean, {value}, and none "
             f"of the others is significantly worse."
@@ -89,13 +103,13 @@ def _claim(spec: ReportSpec, ranking: Ranking) -> str:
     verb = "is" if len(others) == 1 else "are"
     return (
         f"{among}, {first} has the best mean, {value}; {_named(others, words)} {verb} not significantly worse, so "
-        f"that none of these {len(ranking.best)} can be called better than another."
+        f"that none of these {len(ranked.best)} can be called better than another."
     )
 
 
-def _behind_floor(spec: ReportSpec, ranking: Ranking) -> str:
+def _behind_floor(spec: ReportSpec, ranked: Ranking) -> str:
     """What is said where the best row is not shown to do better than the floor; else empty."""
-    words, last, over = spec.words, ranking.last, ranking.over_floor
+    words, last, over = spec.words, ranked.last, ranked.over_floor
     if last.floor is None or spec.references is None:
         return ""
     first, sign = last.order[0], 1.0 if last.better == "high" else -1.0
@@ -113,25 +127,25 @@ def _behind_floor(spec: ReportSpec, ranking: Ranking) -> str:
     return ""
 
 
-def _surety(spec: ReportSpec, ranking: Ranking) -> str:
-    words, last = spec.words, ranking.last
+def _surety(spec: ReportSpec, ranked: Ranking) -> str:
+    words, last = spec.words, ranked.last
     first = last.order[0]
     found, limits = [], last.limits.get(first)
     units = words.units
     if limits is not None:
-        over = f"{ranking.scenes} {units}" + (", one seed" if ranking.seeds == 1 else f" and {ranking.seeds} seeds")
+        over = f"{ranked.scenes} {units}" + (", one seed" if ranked.seeds == 1 else f" and {ranked.seeds} seeds")
         low, high = (number(limit, last.decimals) for limit in limits)
         found.append(f"The {round(100 * LEVEL)} % interval of {first} is {low} to {high}, over {over}")
     else:
         found.append(f"The score of {first} has no interval")
-    over_baseline = ranking.over_baseline
+    over_baseline = ranked.over_baseline
     if over_baseline is not None and spec.references is not None:
         sure = "" if over_baseline.low > 0 else ", which may be chance"
         found[-1] += (
             f"; it is {_value(last, over_baseline.mean)} better than {spec.references.baseline} "
             f"({_between(last, over_baseline)}){sure}"
         )
-    if ranking.seeds == 1:
+    if ranked.seeds == 1:
         found.append(
             f"One seed gives no verdict: another training may order the {words.rows} differently, and an interval over "
             f"{units} says nothing of it"
@@ -139,26 +153,26 @@ def _surety(spec: ReportSpec, ranking: Ranking) -> str:
     return ". ".join(found) + "."
 
 
-def _disagreement(analysis: Analysis, ranking: Ranking) -> str:
-    if len(ranking.branches) < 2 or not ranking.pairs:
+def _disagreement(analysis: Analysis, ranked: Ranking) -> str:
+    if len(ranked.branches) < 2 or not ranked.pairs:
         return ""
     words = analysis.spec.words
-    first, last = ranking.branches
+    first, last = ranked.branches
     names = f"{first.branch} and {last.branch}"
-    pairs = f"{ranking.pairs} pairs of {words.rows}" if ranking.pairs > 1 else f"one pair of {words.rows}"
-    if not ranking.inverted:
-        return f"{_capital(names)} order {'all ' if ranking.pairs > 1 else 'the '}{pairs} alike."
-    change = f"{ranking.inverted} of {pairs} change{'s' if ranking.inverted == 1 else ''} order between {names}"
+    pairs = f"{ranked.pairs} pairs of {words.rows}" if ranked.pairs > 1 else f"one pair of {words.rows}"
+    if not ranked.inverted:
+        return f"{_capital(names)} order {'all ' if ranked.pairs > 1 else 'the '}{pairs} alike."
+    change = f"{ranked.inverted} of {pairs} change{'s' if ranked.inverted == 1 else ''} order between {names}"
     leaders = ""
     if first.order[0] != last.order[0]:
         leaders = f"; the best mean on {first.branch} is that of {first.order[0]}"
     most = _most(analysis)
-    if not ranking.sure:
-        none = "not surely" if ranking.inverted == 1 else "none of them surely"
+    if not ranked.sure:
+        none = "not surely" if ranked.inverted == 1 else "none of them surely"
         return f"{change}{most}, {none}: that the branches disagree is not shown{leaders}."
-    one = ranking.sure[0]
-    surely = f"{len(ranking.sure)} of them surely" if ranking.inverted > 1 else "surely"
-    here = ", for the networks trained here" if ranking.seeds == 1 else ""
+    one = ranked.sure[0]
+    surely = f"{len(ranked.sure)} of them surely" if ranked.inverted > 1 else "surely"
+    here = ", for the networks trained here" if ranked.seeds == 1 else ""
     return (
         f"The branches disagree: {change}{most}, {surely}{here}, clearest {one.better_on_first} (better on "
         f"{first.branch}) and {one.better_on_second} (better on {last.branch}){leaders}."
@@ -179,26 +193,26 @@ def _most(analysis: Analysis) -> str:
     return f" (most in the table {name}: {found} of {count})"
 
 
-def _gaps(given: ReportInput, analysis: Analysis, ranking: Ranking | None) -> str:
+def _gaps(given: ReportInput, analysis: Analysis, ranked: Ranking | None) -> str:
     found = []
-    if ranking is not None:
-        crossed = _crossed_out(analysis, ranking)
+    if ranked is not None:
+        crossed = _crossed_out(analysis, ranked)
         if crossed:
             found.append(f"left out, as a control is violated: {_named(crossed, given.spec.words)}")
-        lacking = [row for row in ranking.rows if row not in ranking.last.scores and row not in crossed]
+        lacking = [row for row in ranked.rows if row not in ranked.last.scores and row not in crossed]
         if lacking:
-            found.append(f"without a score on {ranking.last.branch}: {_named(lacking, given.spec.words)}")
+            found.append(f"without a score on {ranked.last.branch}: {_named(lacking, given.spec.words)}")
     if given.missing:
         found.append("missing: one result" if len(given.missing) == 1 else f"missing: {len(given.missing)} results")
     return "" if not found else f"{_capital('; '.join(found))}. The answer may change with them."
 
 
-def _crossed_out(analysis: Analysis, ranking: Ranking) -> list[str]:
+def _crossed_out(analysis: Analysis, ranked: Ranking) -> list[str]:
     """Rows that a violated control takes out of the comparison."""
     if analysis.crossed_out is None:
         return []
-    crossed = set(analysis.crossed_out.rows([branch.branch for branch in ranking.branches]))
-    return [row for row in ranking.rows if row in crossed]
+    crossed = set(analysis.crossed_out.rows([branch.branch for branch in ranked.branches]))
+    return [row for row in ranked.rows if row in crossed]
 
 
 def _on_scale(references: ReferenceSpec | None, last: RankedBranch) -> str:

@@ -5,11 +5,14 @@ depends on them.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from reports.analysis import Analysis, analyse
 from reports.input import ReportInput, Strip
 from reports.page.figures import quality_branch
 from reports.page.strips import chosen, evenly
+from reports.page.videos import shown_videos
+from reports.ranking import ranking
 from reports.statistics.scores import headline
 from reports.thinning import thinned
 
@@ -24,9 +27,15 @@ def excerpt(given: ReportInput) -> ReportInput:
 
     Strips are of the case that the page shows. On the branch that stands for quality they are of ten rows from the best
     to the worst, evenly over their ranks; on the others of the best and the middle one. Ceiling and floor are added.
+    Videos are those that the page shows.
     """
+    analysis = analyse(given)
+    videos = [video for _, video in shown_videos(given, analysis, ranking(analysis)) if Path(video.path).is_file()]
     return replace(
-        given, strips=_strips(given, analyse(given)), curves=[thinned(curve, CURVE_POINTS) for curve in given.curves]
+        given,
+        strips=_strips(given, analysis),
+        videos=videos,
+        curves=[thinned(curve, CURVE_POINTS) for curve in given.curves],
     )
 
 

@@ -150,7 +150,7 @@ def _wanting(answer: Answer, material: Material) -> str:
     if len(seeds) >= FEWEST_SEEDS:
         return f"{limits}: its rows share one seed; a verdict needs their results for at least two"
     more = seeds + [seed for seed in range(seeds[-1] + 1, seeds[-1] + WANTED_SEEDS)]
-    return f"{limits}; a verdict needs at least two seeds: run --seeds {','.join(map(str, more))}"
+    return f"{limits}; a verdict needs at least two seeds: run with 'seeds=[{','.join(map(str, more))}]'"
 
 
 def _verdict(answer: Answer, p: float | None, material: Material) -> Verdict:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.answer import answer_json
 from reports.axes import axes_json
 from reports.durations import by_stage
 from reports.factors import effects_json
@@ -31,6 +32,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "profile": given.profile,
         "git": given.git,
         "seeds": list(given.seeds),
+        "answer": answer_json(given, analysis),
         "columns": _columns(analysis),
         **computed_json(analysis),
         "frontier": frontier_json(analysis),

@@ -10,11 +10,13 @@ from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.makespan import Capacity
+from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.control import channel
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.order import First
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import EnvironmentSettings, RetrySettings, TrackingSettings
@@ -175,6 +177,8 @@ class Toy:
         fence: Callable[[], None] | None = None,
         view: View | None = None,
         capacity: Capacity | None = None,
+        budget: Budget | None = None,
+        first: First | None = None,
         on_accepted: Callable[[], None] = lambda: None,
     ) -> RunResult:
         self.backend = None
@@ -204,6 +208,8 @@ class Toy:
                 observer=observer,
                 view=view,
                 capacity=capacity,
+                budget=budget,
+                first=first,
                 on_accepted=on_accepted,
             )
 

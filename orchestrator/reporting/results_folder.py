@@ -4,7 +4,7 @@
 input.json         what the report is made from beside values: rows, costs, thinned curves, verdicts, durations, notes
 results.csv.gz     every value, as in results.csv
 fingerprints.json  commit, controls, and the fingerprint of every job that is done
-strips/            the images that the page shows of the best, the middle and the reference rows (reports/excerpt.py)
+strips/            images and videos that the page shows of the best, middle and reference rows (reports/excerpt.py)
 ```
 
 The same results give the same bytes. `input.json` has the sha256 of the values and of each image, so that a folder of
@@ -43,6 +43,7 @@ from reports.input import (
     RowInfo,
     Source,
     Strip,
+    Video,
 )
 from reports.results_csv import results_csv, written_table
 from workloads.contract.json_files import object_of, read_plain
@@ -52,13 +53,13 @@ VERSION = 1
 """Of the layout; a folder of another one is refused."""
 MOST_VALUES = 128 << 20
 """Bytes of the values, decompressed."""
-STRIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*\.png")
-"""Name of an image's file."""
+STRIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*\.(?:png|mp4)")
+"""Name of the file of an image or a video."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptStrip(OfCell):
-    """An image: the file in `strips/` and its sha256."""
+    """An image or a video: the file in `strips/` and its sha256."""
 
     branch: str
     case: str
@@ -105,6 +106,8 @@ class KeptInput:
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
     registration: Registration | None = None
+    videos: Sequence[KeptStrip] = field(default_factory=tuple)
+    """In the same folder."""
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
@@ -128,16 +131,18 @@ def write_results_folder(folder: Path, given: ReportInput, plan: Plan, done: fro
         raise PlanError(f"--export {folder}: exists and has no {INPUT}; allowed: a new folder, or one of --export")
     kept = excerpt(given)
     values = results_csv(columns(kept.values)).encode("utf-8")
-    images = {_file_of(i, strip): Path(strip.path).read_bytes() for i, strip in enumerate(kept.strips)}
-    strips = [
-        KeptStrip(**_cell(strip), branch=strip.branch, case=strip.case, file=name, sha256=_sha256(content))
-        for strip, (name, content) in zip(kept.strips, images.items(), strict=True)
+    pictures: list[Strip | Video] = [*kept.strips, *kept.videos]
+    images = {_file_of(i, one): Path(one.path).read_bytes() for i, one in enumerate(pictures)}
+    listed = [
+        KeptStrip(**_cell(one), branch=one.branch, case=one.case, file=name, sha256=_sha256(content))
+        for one, (name, content) in zip(pictures, images.items(), strict=True)
     ]
     document = KeptInput(
         version=VERSION,
         workload=plan.workload_name,
         values_sha256=_sha256(values),
-        strips=strips,
+        strips=listed[: len(kept.strips)],
+        videos=listed[len(kept.strips) :],
         curves=[_kept_curve(curve) for curve in kept.curves],
         branches=plan.branches,
         **{name: getattr(kept, name) for name in (*SAME, *SAME_AT_LAST)},
@@ -190,7 +195,8 @@ def read_results_folder(folder: Path, plan: Plan) -> ReportInput:
         table.check(spec, [info.name for info in kept.rows], kept.seeds)
         return ReportInput(
             values=table.values,
-            strips=[_strip(folder, strip) for strip in kept.strips],
+            strips=[Strip(**_picture(folder, one)) for one in kept.strips],
+            videos=[Video(**_picture(folder, one)) for one in kept.videos],
             curves=[_curve(curve) for curve in kept.curves],
             spec=spec if kept.branches is None else restricted(spec, kept.branches),
             **{name: getattr(kept, name) for name in (*SAME, *SAME_AT_LAST)},
@@ -201,12 +207,13 @@ def read_results_folder(folder: Path, plan: Plan) -> ReportInput:
         raise PlanError(str(error)) from error
 
 
-def _strip(folder: Path, kept: KeptStrip) -> Strip:
+def _picture(folder: Path, kept: KeptStrip) -> dict[str, Any]:
+    """The fields of an image or a video."""
     if not STRIP.fullmatch(kept.file):
         raise ValueError(f"{folder / INPUT}: {kept.file!r} is no name of a file in {STRIPS}/")
     path = folder / STRIPS / kept.file
     _check(read_plain(path, links=False), kept.sha256, path)
-    return Strip(**_cell(kept), branch=kept.branch, case=kept.case, path=str(path))
+    return {**_cell(kept), "branch": kept.branch, "case": kept.case, "path": str(path)}
 
 
 def _kept_curve(curve: Curve) -> KeptCurve:
@@ -223,10 +230,10 @@ def _cell(of: OfCell) -> dict[str, Any]:
     return {"row": of.row, "seed": of.seed, "axes": of.axes}
 
 
-def _file_of(number: int, strip: Strip) -> str:
+def _file_of(number: int, of: Strip | Video) -> str:
     """`07-return-context-k20.png`: unique by its number."""
-    name = "-".join(filter(None, (strip.branch, strip.row, strip.axes)))
-    return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._=-]+', '_', name)[:100]}.png"
+    name = "-".join(filter(None, (of.branch, of.row, of.axes)))
+    return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._=-]+', '_', name)[:100]}.{'png' if isinstance(of, Strip) else 'mp4'}"
 
 
 def _decompressed(path: Path) -> bytes:

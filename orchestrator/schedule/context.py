@@ -1,16 +1,18 @@
 """Run context: what every part of one run shares."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import Forecaster, JobEstimate
 from orchestrator.plan.job import Job, Plan
+from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import Clock
 from orchestrator.schedule.events import RunEvents
 from orchestrator.schedule.ledger.database import Ledger
+from orchestrator.schedule.order import First
 from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.spec.cluster import Cluster
 
@@ -31,6 +33,9 @@ class RunContext:
     """Estimates durations; learns from each job that ends well."""
     expected: Mapping[str, JobEstimate]
     """Job id -> its estimate when the run began."""
+    budget: Budget = field(default_factory=Budget)
+    first: First | None = None
+    """Which parts of the study are to be finished first; None: what begins the longest chain."""
 
     @cached_property
     def jobs(self) -> Mapping[str, Job]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, OrchestratorError, StoreError
 from orchestrator.schedule.attempt_monitor import AttemptFinding, AttemptMonitor
+from orchestrator.schedule.budget import Spending
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control.commands import CommandHandler
 from orchestrator.schedule.failures import FailedJob, failed_of
@@ -44,6 +45,7 @@ class Controller:
         self._recovery = Recovery(context, states, self._reconciler)
         self._monitor = AttemptMonitor(context.store, lambda: self.shutdown.requested)
         self._commands = CommandHandler(context, self._reconciler, self.shutdown)
+        self._spending = Spending(context.budget, lambda job: context.forecaster.of(job).seconds)
         self._ended_badly: list[tuple[str, str, str]] = []
         self._only_unknown_since: float | None = None
         self._pause_s = SHORTEST_PAUSE_S
@@ -162,6 +164,7 @@ class Controller:
             reconciler.orphaned = []
         for result in self._launcher.submit(backend, launches):
             reconciler.record_submission(result)
+        self._keep_to_budget()
         if self._events.tick_due(now):
             reconciler.flush()
             point("ticket.recorded")
@@ -179,16 +182,30 @@ class Controller:
         launches: list[Launch] = []
         for job_id, placement in placements:
             job = self._states.job(job_id)
+            if not self._spending.allows(job, self._clock.time()):
+                continue
             try:
                 launch = self._launcher.prepare(job, placement)
             except OrchestratorError as error:
                 self._reconciler.mark_failed(job, str(error))
                 continue
             self._reconciler.record_intent(launch)
+            self._spending.begin(launch.watched.attempt, job)
             launches.append(launch)
         if launches:
             point("intent.open")
         return launches
+
+    def _keep_to_budget(self) -> None:
+        """Count what the live attempts have spent; where that is all, ask them to stop at a checkpoint."""
+        live = self._reconciler.attempts
+        now = self._clock.time()
+        started = {one: watched.started_at[0] if watched.started_at else None for one, watched in live.items()}
+        self._spending.update(started, now)
+        if live and not self.shutdown.requested and (over := self._spending.over(now)):
+            self.note = f"{over}: attempts stop at a checkpoint"
+            self._events.say(self.note)
+            self.shutdown.request()
 
     def _hosts(self, backend: Backend) -> Sequence[Target]:
         """The hosts that take attempts now; none while the backend does not respond."""
@@ -220,6 +237,10 @@ class Controller:
         if self.shutdown.stopping:
             return self._waits_for_stop(now)
         if not attempts and not self._states.any_ready():
+            return False
+        held = self._spending.held_back
+        if held and not attempts and all(job.id in held for job in self._states.ready()):
+            self.note = self._spending.note()
             return False
         moving = any(not watched.unknown for watched in attempts.values())
         # A job that is ready beside nothing but unknown attempts has found no place, because they hold it.

@@ -375,12 +375,16 @@ def fit(shape: JobShape, rooms: Sequence[Room], end: float = math.inf) -> Placem
 class Placer:
     """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
 
-    `states` is only read; `seconds` estimates the duration of a job.
+    `states` is only read; `seconds` estimates the duration of a job; `turns`: job id -> its turn, 0 first, where some
+    parts of the study are to be finished before others.
     """
 
-    def __init__(self, states: JobStates, seconds: Callable[[Job], float]) -> None:
+    def __init__(
+        self, states: JobStates, seconds: Callable[[Job], float], turns: Mapping[str, int] | None = None
+    ) -> None:
         self._states = states
         self._seconds = seconds
+        self._turns = turns or {}
         self._reservations = Reservations()
         self._queue = ReadyQueue({})
         self._hosts: tuple[Target, ...] | None = None
@@ -399,7 +403,11 @@ class Placer:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
         seconds = {job.id: self._seconds(job) for job in jobs}
-        self._queue = ReadyQueue(longest_chains(jobs, seconds), seconds)
+        ranks = longest_chains(jobs, seconds)
+        if self._turns:
+            turn_s = max(ranks.values(), default=0.0) + 1.0  # more than any chain
+            ranks = {job: rank - turn_s * self._turns.get(job, 0) for job, rank in ranks.items()}
+        self._queue = ReadyQueue(ranks, seconds)
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:

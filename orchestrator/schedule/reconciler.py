@@ -22,6 +22,7 @@ from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, coun
 from orchestrator.schedule.job_states import STUCK, JobStates, Kind, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord, running_s
+from orchestrator.schedule.order import turns
 from orchestrator.schedule.placement import Placer, Target
 from orchestrator.schedule.retry_policy import CANCELLED, Verdict, paused_of, progressed, signature, verdict
 from workloads.contract.request import Stage
@@ -42,7 +43,8 @@ class Reconciler:
         self._first_failure: dict[tuple[Stage, str], str] = {}
         self.exclusion = HostExclusion(context.settings.avoid_s)
         """Hosts that get no jobs for a while."""
-        self.placer = Placer(states, lambda job: context.forecaster.of(job).seconds)
+        first = None if context.first is None else turns(context.plan, context.first)
+        self.placer = Placer(states, lambda job: context.forecaster.of(job).seconds, first)
         """Queue and reservations."""
         self.committed = committed
         """Fingerprints of done jobs; grows."""

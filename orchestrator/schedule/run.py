@@ -13,6 +13,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Plan, State
 from orchestrator.plan.makespan import Capacity
+from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import Clock, SystemClock
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.controller import Controller
@@ -22,6 +23,7 @@ from orchestrator.schedule.failures import FailedJob
 from orchestrator.schedule.job_states import JobStates, closure
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.notifications import Notifier
+from orchestrator.schedule.order import First
 from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shutdown import signals_handled
 from orchestrator.spec.cluster import Cluster
@@ -73,6 +75,8 @@ def run(
     view: View | None = None,
     observer: Observer | None = None,
     capacity: Capacity | None = None,
+    budget: Budget | None = None,
+    first: First | None = None,
     on_accepted: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Bring the selected jobs, and what they need, to done.
@@ -93,6 +97,8 @@ def run(
         view: shows progress; nothing by default.
         observer: called with every event; must be quick.
         capacity: what attempts may use at a time, for the estimated time left; not known by default.
+        budget: after how much it starts nothing more, and when it stops; no limits by default.
+        first: which parts of the study are to be finished first.
         on_accepted: called once, when the run could start: there is nothing to start, an attempt is taken over, or
             the backend has said where attempts can run. Always before the first attempt is submitted.
 
@@ -127,6 +133,8 @@ def run(
         settings=cluster,
         forecaster=forecaster,
         expected={job_id: forecaster.of(states.job(job_id)) for job_id in states.open_jobs()},
+        budget=budget or Budget(),
+        first=first,
     )
     controller = Controller(context, states, set(committed))
     shutdown = controller.shutdown

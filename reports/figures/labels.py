@@ -226,8 +226,9 @@ class NamesInColumn(Artist):
         at = [float(across.transform((self._x, y))[1]) + lifted for y, _ in self._names]
         x = float(across.transform((self._x, self._names[0][0]))[0])
         room = x - box.x0 if self._style["ha"] == "right" else box.x1 - x
+        places = apart(at, height, box.y0 + height / 2, box.y1 - height / 2)
         text = Text(0, 0, "", va="center", figure=self.figure, **self._style)
-        for y, (_, name) in zip(apart(at, height, box.y0, box.y1), self._names, strict=True):
+        for y, (_, name) in zip(places, self._names, strict=True):
             text.set_text(shortened(name, room, _width(text, renderer)))
             text.set_position((x, y))
             text.draw(renderer)

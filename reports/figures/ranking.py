@@ -13,6 +13,8 @@ from reports.ranking import RankedBranch, Ranking
 
 MOST_ROWS = 30
 """Rows that are drawn, the best ones on the last branch; with more, names would be too small to read."""
+MOST_IN_TITLE = 60
+"""Letters of a title."""
 FAR = 1.0
 """A floor or ceiling is drawn where it is no farther from the rows than so many times their range."""
 LINE_HEIGHT = 0.185  # inches
@@ -48,7 +50,7 @@ def ranking_chart(found: Ranking, looks: Mapping[str, FamilyLook], titles: Seque
             sides, found.branches, orders, titles, ("left", "right") if two else ("left",), strict=True
         ):
             _side(axes, branch, order, looks, found, side)
-            axes.set_title(title, loc=side, fontsize=9.5, color=INK, pad=16)
+            axes.set_title(shortened(title, MOST_IN_TITLE, len), loc=side, fontsize=9.5, color=INK, pad=16)
             axes.set_ylim(lines - 0.4, -0.6)
         if two:
             _slopes(panels[1], orders, looks, sure)
@@ -112,7 +114,7 @@ def _ends(axes: Any, branch: RankedBranch, order: Sequence[str]) -> None:
 
 def _slopes(axes: Any, orders: Sequence[Sequence[str]], looks: Mapping[str, FamilyLook], sure: set[str]) -> None:
     places = [{row: place for place, row in enumerate(order)} for order in orders]
-    for row in places[0].keys() & places[1].keys():
+    for row in (row for row in places[0] if row in places[1]):  # a set has another order in each process
         axes.plot(
             [0, 1],
             [places[0][row], places[1][row]],

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-from reports.figures.labels import ends, names_beside, names_in_column
+from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
 from reports.figures.style import INK, FamilyLook, drawn, point
 from reports.input import Curve
 from reports.ranking import RankedBranch
@@ -21,7 +21,10 @@ DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.
 """Of the rows of a family, in turn."""
 MOST_POINTS = 100
 """Of a line, after smoothing: more cannot be seen."""
-NAMED = 1.32
+NAMED = 1.45
+MOST_POINTS, ALL_POINTS, FEWEST_POINTS = 100, 8000, 20
+"""Of a line after smoothing, where more cannot be seen; of all lines together; and of a line at the least."""
+NAMED = 1.5
 """How much longer than the curves the axis is, for the names."""
 MOST_ROWS = 16
 """Rows of a panel; of more, those whose loss ends lowest and highest are drawn."""
@@ -66,7 +69,8 @@ def loss_curves(
     for curve in curves:
         if curve.values:
             by_row.setdefault(row_label(curve.row, curve.axes), []).append(curve)
-    lines = {row: _mean_and_band(own) for row, own in by_row.items()}
+    points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // max(1, len(by_row))))
+    lines = {row: _mean_and_band(own, points) for row, own in by_row.items()}
     shown = [family for family in families if any(family_of[row] == family for row in lines)]
     if not shown:
         return ""
@@ -80,7 +84,8 @@ def loss_curves(
             rows = [row for row in every if row in rows]
             for place, row in enumerate(rows):
                 steps, mean, low, high = lines[row]
-                axes.fill_between(steps, low, high, color=families[family].colour, alpha=0.13, linewidth=0)
+                if len(by_row[row]) > 1:
+                    axes.fill_between(steps, low, high, color=families[family].colour, alpha=0.13, linewidth=0)
                 axes.plot(
                     steps,
                     mean,
@@ -90,7 +95,7 @@ def loss_curves(
                 )
             last = max(lines[row][0][-1] for row in rows)
             which = "" if len(rows) == len(every) else f": lowest and highest {len(rows) // 2} of {len(every)} rows"
-            _style(axes, f"{names.get(family, family)}{which}")
+            _style(axes, f"{shortened(names.get(family, family), MOST_LETTERS, len)}{which}")
             at = [(float(lines[row][1][-1]), row) for row in rows]
             names_in_column(axes, 1.01 * last, at, side="right", size=8, color=INK)
         longest = max(steps[-1] for steps, *_ in lines.values())
@@ -114,8 +119,8 @@ def _style(axes: Any, title: str) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _mean_and_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Floats]:
-    """Steps, and mean, least and most over seeds there; each curve smoothed by a running mean over 2 % of it."""
+def _mean_and_band(curves: Sequence[Curve], points: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Up to so many steps, and mean, least and most over seeds there; curves are running means over 2 % of them."""
     smooth = []
     for curve in curves:
         values = np.asarray(curve.values, dtype=np.float64)
@@ -123,6 +128,6 @@ def _mean_and_band(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Flo
         kept = np.convolve(values, np.full(window, 1 / window), mode="valid")
         smooth.append((np.asarray(curve.steps[window - 1 :], dtype=np.float64), kept))
     shortest = min((own for own, _ in smooth), key=len)
-    steps = shortest[np.unique(np.linspace(0, len(shortest) - 1, MOST_POINTS).round().astype(int))]
+    steps = shortest[np.unique(np.linspace(0, len(shortest) - 1, points).round().astype(int))]
     together = np.stack([np.interp(steps, own, values) for own, values in smooth])
     return steps, together.mean(axis=0), together.min(axis=0), together.max(axis=0)

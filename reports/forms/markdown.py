@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.analysis import Analysis, analyse_published
 from reports.answer import answer
-from reports.formats import commits, number
+from reports.formats import commits, number, p_text
 from reports.input import ReportInput
 from reports.page import agreement, inversions, missing
 from reports.page.tables import PrintedTable, TableLine, printed
@@ -88,10 +88,11 @@ def _best(analysis: Analysis) -> list[str]:
     if not lines:
         return ["There are no values yet."]
     kinds = {i.kind for name in analysis.panels for row in rows if (i := analysis.interval(name, row)) is not None}
-    said = f"{LEVEL:.0%} intervals over " + (
-        "cases only: there is one seed, and another training may change the order."
+    units = analysis.spec.words.units
+    said = f"{round(100 * LEVEL)} % intervals over {units}" + (
+        " only: there is one seed, and another training may change the order."
         if "scenes only" in kinds
-        else "cases and seeds."
+        else " and seeds."
     )
     return [_list(lines), said if kinds else "There are no intervals: no row has two cases of one metric."]
 
@@ -104,12 +105,16 @@ def _findings(heading: str, analysis: Analysis) -> list[str]:
         table_md(
             ("", "statement", "verdict", "effect", "detail"),
             [
-                (escaped(f["id"]), escaped(f["statement"]), escaped(f["verdict"]), _effect(f, analysis), _detail(f))
+                (escaped(f["id"]), escaped(_statement(f)), escaped(f["verdict"]), _effect(f, analysis), _detail(f))
                 for f in analysis.findings
             ],
             left=5,
         ),
     ]
+
+
+def _statement(finding: Mapping[str, Any]) -> str:
+    return f"{finding['statement']} ({finding['axes']})" if finding["axes"] else str(finding["statement"])
 
 
 def _effect(finding: Mapping[str, Any], analysis: Analysis) -> str:
@@ -123,7 +128,7 @@ def _effect(finding: Mapping[str, Any], analysis: Analysis) -> str:
 
 def _detail(finding: Mapping[str, Any]) -> str:
     p = finding["p_adjusted"]
-    held = "" if p is None else f"p after Holm {'< 0.001' if p < 0.001 else number(p, 3)}"
+    held = "" if p is None else f"p after Holm {p_text(p)}"
     return "; ".join(filter(None, (escaped(finding["detail"]), held)))
 
 
@@ -172,10 +177,10 @@ def _disagreement(analysis: Analysis) -> list[str]:
     ]
     for table in inversions.inversion_tables(analysis):
         first, second = analysis.scoring.contrast or ("", "")
-        columns = (f"better on {first}", f"better on {second}", *table.headings, "probability")
+        columns = (f"better on {first}", f"better on {second}", *table.headings, "probability", "p adjusted")
         parts += [
-            f"### {escaped(table.name)}: {len(table.lines)} {'pair' if len(table.lines) == 1 else 'pairs'} ordered "
-            "differently",
+            f"### {escaped(table.name)}: {table.count} of {table.pairs} pairs ordered differently",
+            escaped(table.chance),
             table_md([*map(escaped, columns)], [[*map(escaped, line)] for line in table.lines], left=2),
         ]
     return parts

@@ -64,7 +64,7 @@ def inversion_tables(analysis: Analysis) -> list[InversionTable]:
             pairs=found.count.pairs,
         )
         for name in analysis.tables
-        for found in [analysis.inversions(name)]
+        for found in [analysis.inversions[name]]
         if found.count is not None and found.pairs
     ]
 

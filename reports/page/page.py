@@ -26,12 +26,14 @@ from reports.page.glossary import glossary
 from reports.page.published import published_part
 from reports.page.readable import anchor, readable
 from reports.page.registration import registration_part
+from reports.page.resolution import resolution_part
 from reports.page.scale import scale_part
 from reports.page.seeds import seed_table
 from reports.page.sources import anchors, source_lines
 from reports.page.strips import strips
 from reports.page.tiles import tiles
 from reports.page.videos import clips
+from reports.power import power_json
 from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
@@ -49,7 +51,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
     Raises:
         FileNotFoundError: a strip's PNG is not where the input says.
     """
-    found_noise, given = noise(given), competing(given)
+    with_again, found_noise, given = given, noise(given), competing(given)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -104,6 +106,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         not_comparable=() if analysis.crossed_out is None else analysis.crossed_out.violations,
         tiles=tiles(given, analysis),
         noise=found_noise,
+        resolution=resolution_part(power_json(with_again, analysis, analysis.main), spec),
         registration=registration_part(given.registration, analysis),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks, sized, ranked),

@@ -4,7 +4,7 @@ The templates write plain tables, boxes and figures; one pass over the page's ta
 
 * to each header cell its `scope` (an empty one becomes a plain cell), to each table its heading as a caption;
 * to each box that scrolls a place in the order of the Tab key, the role of a region and a name;
-* to each drawing the role of an image, a title (its figure's heading) and a description (its caption);
+* to each drawing the role of an image, a title (its figure's heading), a description (its caption), a scrolling box;
 * to the first use of a term in each section a link to its definition, which also shows when pointed at.
 """
 
@@ -35,6 +35,11 @@ def anchor(term: Term) -> str:
     return "term-" + re.sub(r"[^a-z0-9]+", "-", term.name.lower()).strip("-")
 
 
+def quoted(text: str) -> str:
+    """Text of a page as the value of an attribute."""
+    return text.replace('"', "&quot;")
+
+
 class _Reader:
     """Reads the page once, from its first tag to its last."""
 
@@ -59,6 +64,8 @@ class _Reader:
                 yield self._drawing(token, html, found.end())
             elif not token.startswith("<"):
                 yield self._text(token)
+            elif token.startswith("<pre>"):
+                yield f'<pre role="region" tabindex="0" aria-label="{self._name()}">{token[5:]}'
             elif found.group(1) or token.startswith("<!"):
                 yield token
             else:
@@ -94,7 +101,7 @@ class _Reader:
         heading = self._heading or "Table"
         self._named[heading] = self._named.get(heading, 0) + 1
         times = self._named[heading]
-        return (heading if times == 1 else f"{heading} ({times})").replace('"', "&quot;")
+        return quoted(heading if times == 1 else f"{heading} ({times})")
 
     def _text(self, text: str) -> str:
         if self._open:
@@ -122,4 +129,5 @@ class _Reader:
         told = "" if caption is None else " ".join(unescape(re.sub(r"<[^>]*>", "", caption.group(1))).split())
         desc, both = (f'<desc id="{about}">{escape(told)}</desc>', f"{title} {about}") if told else ("", title)
         name = self._heading or "Figure"
-        return f'{opening} role="img" aria-labelledby="{both}"><title id="{title}">{name}</title>{desc}{rest}'
+        image = f'{opening} role="img" aria-labelledby="{both}"><title id="{title}">{name}</title>{desc}{rest}'
+        return f'<div class="drawing" role="group" tabindex="0" aria-label="{quoted(name)}">{image}</div>'

@@ -59,7 +59,9 @@ def _lines(what: str, statuses: Mapping[str, RegistrationStatus]) -> list[tuple[
     found = []
     for status, words in WORDS.items():
         names = [name for name, one in statuses.items() if one == status]
-        if names:
+        if len(names) == len(statuses) and len(names) > SHOWN:
+            found.append((what, words, f"all {len(names)}"))
+        elif names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             found.append((what, words, ", ".join(names[:SHOWN]) + more))
     return found

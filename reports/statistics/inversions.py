@@ -28,6 +28,7 @@ Statistical Inference under Order Restrictions, chapter 1.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -254,8 +255,8 @@ def pooled_neighbours(scores: Floats, variances: Floats, order: npt.NDArray[np.i
     weights = 1.0 / np.maximum(variances, max(float(variances.max(initial=0.0)) * 1e-9, np.finfo(np.float64).tiny))
     groups = [([int(row)], float(scores[row]), float(weights[row])) for row in order]
     while len(groups) > 1:
-        steps = [(b[1] - a[1]) / np.sqrt(1.0 / a[2] + 1.0 / b[2]) for a, b in itertools.pairwise(groups)]
-        least = int(np.argmin(steps))
+        steps = [(b[1] - a[1]) / math.sqrt(1.0 / a[2] + 1.0 / b[2]) for a, b in itertools.pairwise(groups)]
+        least = steps.index(min(steps))
         if steps[least] >= APART:
             break
         (low, x, u), (high, y, v) = groups[least : least + 2]

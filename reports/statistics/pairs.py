@@ -1,17 +1,19 @@
 """Differences of all pairs of rows in one score, each paired over the scenes and seeds that both rows have.
 
 The same numbers as `intervals.interval_of_sum` of every pair, with the scatter over seeds of all rows
-(`seed_scatter.py`), worked out for a whole row of pairs at once.
+(`seed_scatter.py`), worked out for all pairs at once.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 from scipy.special import stdtr
 
-from reports.statistics.intervals import TINY, Bools, estimates, largest_block
+from reports.statistics.intervals import TINY, Bools, largest_block
 from reports.statistics.panel import Floats
 from reports.statistics.seed_scatter import SeedScatter, seed_scatter
 
@@ -54,35 +56,26 @@ def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads:
     shape = (len(rows), len(rows))
     mean, error, freedom = (np.full(shape, np.nan) for _ in range(3))
     seeds = np.zeros(shape, dtype=np.int_)
-    if rows:
-        values = np.stack([layouts[row] for row in rows])
-        pooled = np.stack(pool) if pool else values
-        present = np.isfinite(values)
-        kinds: dict[bytes, list[int]] = {}
-        for i, mask in enumerate(present):
-            kinds.setdefault(mask.tobytes(), []).append(i)
-        blocks: dict[tuple[bytes, bytes], _Block] = {}
-        for i in range(len(rows)):
-            own = present[i].tobytes()
-            for other, members in kinds.items():
-                at = np.array([j for j in members if j > i], dtype=np.int_)
-                if not at.size:
-                    continue
-                if (own, other) not in blocks:
-                    blocks[own, other] = _block(present[i] & present[members[0]], pooled)
-                block = blocks[own, other]
-                if block.scenes.sum() < 2 or not block.seeds.any():
-                    continue
-                cells = np.ix_(block.scenes, block.seeds)
-                difference = values[i][cells] - values[(at[:, None, None], *(axis[None] for axis in cells))]
-                size = 2.0 if loads is None else ((loads[i] - loads[at]) ** 2).sum(axis=1)
-                mean[i, at], error[i, at], freedom[i, at] = _tested(difference, block.scatter, size)
-                seeds[i, at] = block.seeds.sum()
-        lower = np.tril_indices(len(rows), -1)
-        mean[lower] = -mean.T[lower]
-        for one in (error, freedom):
-            one[lower] = one.T[lower]
-        seeds[lower] = seeds.T[lower]
+    values = np.stack(list(layouts.values())) if rows else np.zeros((0, 2, 1))
+    pooled = np.stack(pool) if pool else values
+    sizes = np.full(shape, 2.0) if loads is None else cdist(loads, loads, "sqeuclidean")
+    present = np.isfinite(values)
+    kinds: dict[bytes, list[int]] = {}
+    for i, mask in enumerate(present):
+        kinds.setdefault(mask.tobytes(), []).append(i)
+    for own, other in combinations_with_replacement(kinds.values(), 2):
+        block = _block(present[own[0]] & present[other[0]], pooled)
+        if block.scenes.sum() < 2 or not block.seeds.any():
+            continue
+        sides = [values[members][:, block.scenes][:, :, block.seeds] for members in (own, other)]
+        at, back = np.ix_(own, other), np.ix_(other, own)
+        found = _differences(sides[0], sides[1], block.scatter, sizes[at])
+        for one, part in zip((mean, error, freedom), found, strict=True):
+            one[at], one[back] = part, (-part.T if one is mean else part.T)
+        seeds[at] = seeds[back] = block.seeds.sum()
+    for one in (mean, error, freedom):
+        np.fill_diagonal(one, np.nan)
+    np.fill_diagonal(seeds, 0)
     return RowPairs(rows=rows, mean=mean, error=error, freedom=freedom, seeds=seeds)
 
 
@@ -103,17 +96,39 @@ def _block(present: Bools, pooled: Floats) -> _Block:
     return _Block(scenes=scenes, seeds=seeds, scatter=scatter)
 
 
-def _tested(difference: Floats, scatter: SeedScatter | None, size: Floats | float) -> tuple[Floats, Floats, Floats]:
-    """(mean, standard error, degrees of freedom), each (pairs,), of (pairs, scenes, seeds) without gaps.
+def _differences(
+    first: Floats, second: Floats, scatter: SeedScatter | None, sizes: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """(mean, standard error, degrees of freedom), each (rows, others), of every row less every other.
 
     Args:
-        difference: of the pairs.
+        first: (rows, scenes, seeds) without gaps.
+        second: (others, scenes, seeds).
         scatter: of rows over these seeds.
-        size: of the contrast, the sum of its squared weights.
+        sizes: (rows, others): of each difference, the sum of its squared weights.
     """
-    most = difference.shape[2] - 1.0 if scatter is None else scatter.freedom
-    least = 0.0 if scatter is None else size * float(scatter.covariance[0, 0])
-    found = estimates([difference], most, least)
+    scenes, seeds = first.shape[1:]
+    mean = first.mean(axis=(1, 2))[:, None] - second.mean(axis=(1, 2))
+    apart = [side - side.mean(axis=(1, 2), keepdims=True) for side in (first, second)]
+    of_scenes = _squares(*(side.mean(axis=2) for side in apart)) / (scenes - 1) / scenes
+    if seeds == 1:
+        variance, freedom = of_scenes, np.full(mean.shape, scenes - 1.0)
+    else:
+        most = seeds - 1.0 if scatter is None else scatter.freedom
+        least = 0.0 if scatter is None else sizes * float(scatter.covariance[0, 0])
+        own = _squares(*(side.mean(axis=1) for side in apart)) / (seeds - 1)
+        of_seeds = np.maximum(own, least) / seeds
+        variance = of_scenes + of_seeds
+        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most
+        ratio = np.divide(variance**2, spread, out=np.ones(mean.shape), where=spread > 0)
+        freedom = np.minimum(np.maximum(1.0, ratio), most)
     # Rows with the same values are equal, whatever others do.
-    alike = np.abs(difference).max(axis=(1, 2)) <= TINY
-    return found.mean, np.where(alike, 0.0, found.error), found.freedom
+    furthest = cdist(first.reshape(len(first), -1), second.reshape(len(second), -1), "chebyshev")
+    exact = (furthest <= TINY) | (variance <= (TINY * np.maximum(furthest, TINY)) ** 2)
+    return np.where(furthest <= TINY, 0.0, mean), np.where(exact, 0.0, np.sqrt(variance)), freedom
+
+
+def _squares(first: Floats, second: Floats) -> Floats:
+    """(rows, others): sums of squared differences of (rows, n) and (others, n)."""
+    found: Floats = cdist(first, second, "sqeuclidean")
+    return found

@@ -8,16 +8,18 @@ $\sigma_e^2$; solved for the variances they are the ANOVA estimates. In another 
 $$ V = \mathrm{Var}(\bar d) = \frac{\sigma_a^2}{I'} + \frac{\sigma_b^2}{S'} + \frac{\sigma_e^2}{I' S'} . $$
 
 The test is that of `intervals.interval_of_sum`: t with Satterthwaite's degrees of freedom $\nu$, here those of the
-expected mean squares. So $T = \bar d / \sqrt{\hat V}$ is about noncentral t with $\nu$ degrees of freedom and
-noncentrality $\delta / \sqrt V$, and
+expected mean squares, and with limits of no more than `calibrated_freedom`, $\nu' \le \nu$. So $T = \bar d /
+\sqrt{\hat V}$ is about noncentral t with $\nu$ degrees of freedom and noncentrality $\delta / \sqrt V$, and
 
-$$ \mathrm{power}(\delta) = P(|T| > t_{\nu, 0.975}) . $$
+$$ \mathrm{power}(\delta) = P(|T| > t_{\nu', 0.975}) . $$
 
 An estimate below 0 counts as 0. With two or three seeds that happens by chance where the variance is not 0, and an
 estimate is easily half of the truth: `PilotVariance.cautious` has every variance at its 80 % upper limit (Browne), with
 which a design reaches its power in four of five pilots.
 
-`test_power_is_the_share_of_simulated_studies_that_find_the_effect` compares this with simulated studies.
+`test_power_is_the_share_of_simulated_studies_that_find_the_effect` compares this with simulated studies. A promised 0.8
+is 0.77 to 0.81 there from three seeds on, and 0.73 with two; where neither scenes nor seeds vary, the interval falls
+back to wider limits, and it is 0.62 with six seeds.
 
 References: Searle, Casella & McCulloch (1992), Variance Components, chapter 4; Satterthwaite (1946), Biometrics
 Bulletin 2(6), 110-114; Browne (1995), Statistics in Medicine 14(17), 1933-1940; Schuirmann (1987), Journal of
@@ -30,7 +32,7 @@ from typing import Literal
 
 from scipy.special import chdtri, nctdtr, stdtrit
 
-from reports.statistics.intervals import LEVEL
+from reports.statistics.intervals import LEVEL, calibrated_freedom
 from reports.statistics.panel import Floats
 
 POWER = 0.8
@@ -168,7 +170,7 @@ def power_of(
         ValueError: as `variance_of_mean`.
     """
     variance, freedom = variance_of_mean(of, scenes, seeds)
-    return _power(abs(effect), variance, freedom, claim, level)
+    return _power(abs(effect), variance, freedom, seeds, claim, level)
 
 
 def detectable(
@@ -191,11 +193,11 @@ def detectable(
     if variance <= 0:
         return 0.0
     low, high = 0.0, math.sqrt(variance)
-    while _power(high, variance, freedom, claim, level) < power:
+    while _power(high, variance, freedom, seeds, claim, level) < power:
         low, high = high, 2 * high
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if _power(middle, variance, freedom, claim, level) >= power else (middle, high)
+        low, high = (low, middle) if _power(middle, variance, freedom, seeds, claim, level) >= power else (middle, high)
     return high
 
 
@@ -226,14 +228,14 @@ def half_width(of: VarianceComponents, scenes: int, level: float = LEVEL) -> flo
     return float(stdtrit(scenes - 1, 0.5 + level / 2)) * math.sqrt((of.scene + of.rest) / scenes)
 
 
-def _power(effect: float, variance: float, freedom: float, claim: Claim, level: float) -> float:
+def _power(effect: float, variance: float, freedom: float, seeds: int, claim: Claim, level: float) -> float:
     if variance <= 0:
         return 1.0 if effect > 0 else 0.0
-    shift = effect / math.sqrt(variance)
+    shift, of_limits = effect / math.sqrt(variance), min(freedom, calibrated_freedom(seeds))
     if claim == "equivalence":  # each side fails with the same probability, nearly never both
-        one_sided = float(stdtrit(freedom, level))
+        one_sided = float(stdtrit(of_limits, level))
         return max(0.0, 1 - 2 * _below(freedom, shift, one_sided))
-    two_sided = float(stdtrit(freedom, 0.5 + level / 2))
+    two_sided = float(stdtrit(of_limits, 0.5 + level / 2))
     return 1 - _below(freedom, shift, two_sided) + _below(freedom, shift, -two_sided)
 
 

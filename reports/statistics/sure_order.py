@@ -85,7 +85,7 @@ class SureOrder:
     def tau_limits(self, alpha: float = ALPHA) -> tuple[float, float]:
         """Limits of Kendall's tau between the first two branches (derivation above)."""
         alike = int((self.alike() <= alpha).sum())
-        opposite = sum(pair.p <= alpha for pair in self.opposite())
+        opposite = int((np.maximum(self.above[0], self.above[1].T) <= alpha).sum())
         return 2.0 * alike / self.pairs - 1.0, 1.0 - 2.0 * opposite / self.pairs
 
     def p_tau_above(self, value: float) -> float:

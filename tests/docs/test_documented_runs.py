@@ -35,6 +35,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"report|report --json": ("tests/services/test_whole_study.py", "report"),
     r"report .*--export .*": ("tests/results/test_results_folder.py", "--export"),
     r"report --source (docs/|results-of-|FOLDER).*": ("tests/results/test_results_folder.py", "--source"),
+    r"report .*--(against|formats|output) .*": ("tests/results/test_table_source.py", "--against"),
+    r"report --source \S+\.csv( --json)?": ("tests/results/test_table_source.py", "--source"),
     r"report --source published.*": ("tests/reports/test_published.py", "published"),
     r"export.*": ("tests/crate/test_export.py", "export"),
     r"audit.*": ("tests/crate/test_audit_command.py", "audit"),

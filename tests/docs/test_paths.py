@@ -26,8 +26,8 @@ FILES = sorted(
 PACKAGES = {path.parent.name for path in ROOT.glob("[orw]*/*/__init__.py")} | set(FOLDERS)
 """A path that begins with one of these is of the repository, and so is every file of a kind in `KINDS`."""
 KINDS = (".py", ".md", ".yaml")
-ELSEWHERE = {"study.md"}
-"""Named by the documentation as not being in the repository."""
+ELSEWHERE = {"study.md", "report.md", "against.md"}
+"""Named by the documentation as not being in the repository, as are files of a report."""
 PROGRAM: Any = get_command(cli.app)
 OPTIONS = {
     option

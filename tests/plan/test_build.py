@@ -85,6 +85,7 @@ def test_needs_come_before_needers_and_labels_are_unique(resolved: ResolvedMatri
     labels = [job.label for job in plan.jobs.values()]
     assert len(labels) == len(set(labels))
     assert [label for label in labels if label.startswith("data")] == ["data/height=8", "data/height=16"]
+    assert plan.defaults == {"height": "8", "k": "20"}, "what the controls have without the axes"
     assert "index/height=8/s0" in labels and "index/height=8/s0".replace("s0", "s1") in labels
 
 

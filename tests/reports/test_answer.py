@@ -1,80 +1,19 @@
 """The answer on the first screen: it says what the statistics carry, and no more."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from made_input import made_input, without_figures
+from small_study import FLOOR, small_study
 
 from reports.analysis import analyse, computed_json
 from reports.answer import answer
-from reports.input import ControlsCertificate, Missing, ReportInput, ResultLine, RowInfo
+from reports.input import ControlsCertificate, Missing, ReportInput
 from reports.page.page import page
 from reports.page.tables import every_metric, printed
 from reports.ranking import ranking
-from reports.spec import BranchSpec, ReferenceSpec, ReportSpec, ScorePart, Words
-
-SPEC = ReportSpec(
-    branches=(
-        BranchSpec(name="near", score=(ScorePart(metric="points"),)),
-        BranchSpec(name="far", score=(ScorePart(metric="points"),)),
-    ),
-    contrast=("near", "far"),
-    decimals={"points": 1},
-    references=ReferenceSpec(ceiling="all", floor="idle", baseline="plain", floor_name="does nothing"),
-    words=Words(
-        units="cases", row="method", rows="methods", best="does best", nothing="no method is shown to do a thing"
-    ),
-)
-FLOOR = {"idle": 0.0, "all": 100.0}
-
-
-def study(
-    near: Mapping[str, float],
-    far: Mapping[str, float],
-    seeds: Sequence[int] = (0, 1, 2),
-    noise: float = 1.0,
-    spec: ReportSpec = SPEC,
-) -> ReportInput:
-    """Eight scenes; every row's mean on a branch, with noise that no two rows share."""
-    own = np.random.Generator(np.random.Philox(key=11))
-    values = [
-        ResultLine(
-            row=row,
-            seed=seed,
-            axes="",
-            branch=branch,
-            case=f"case-{scene}",
-            metric="points",
-            unit="points",
-            better="high",
-            value=mean if row in FLOOR else mean + noise * float(own.normal()),
-        )
-        for branch, means in (("near", near), ("far", far))
-        for row, mean in means.items()
-        for seed in seeds
-        for scene in range(8)
-    ]
-    names = dict.fromkeys((*near, *far))
-    return ReportInput(
-        study="made",
-        profile="small",
-        git="",
-        seeds=seeds,
-        rows=[RowInfo(name=name, family="f", alias_of=None, reference=name in FLOOR) for name in names],
-        tables={},
-        values=values,
-        missing=[],
-        sections={},
-        costs=[],
-        strips=[],
-        curves=[],
-        controls=ControlsCertificate(),
-        notes=["Made of numbers.", "A second note."],
-        spec=spec,
-    )
+from reports.spec import ReportSpec
 
 
 def said(given: ReportInput) -> list[str]:
@@ -87,7 +26,7 @@ FAR = {"plain": 20.0, "a": 45.0, "b": 60.0, **FLOOR}
 
 
 def test_one_row_is_best_with_its_interval_its_lead_and_the_ends_of_the_scale() -> None:
-    claim, order, surety, limits = said(study(NEAR, FAR))
+    claim, order, surety, limits = said(small_study(NEAR, FAR))
     assert re.fullmatch(
         r"On far, b does best: (59|60)\.\d points, on a scale from 0\.0 \(floor: does nothing\) to 100\.0 "
         r"\(ceiling: ceiling\)\.",
@@ -103,7 +42,7 @@ def test_one_row_is_best_with_its_interval_its_lead_and_the_ends_of_the_scale() 
 
 
 def test_one_seed_gives_effects_over_cases_and_no_verdict() -> None:
-    claim, _, surety, _ = said(study(NEAR, FAR, seeds=(0,)))
+    claim, _, surety, _ = said(small_study(NEAR, FAR, seeds=(0,)))
     assert claim.startswith("On far, of the networks trained here, b does best: ")
     assert ", over 8 cases, one seed;" in surety
     assert surety.endswith(
@@ -113,7 +52,7 @@ def test_one_seed_gives_effects_over_cases_and_no_verdict() -> None:
 
 
 def test_branches_that_surely_disagree_are_said_first_with_the_clearest_pair() -> None:
-    first, claim, *_ = said(study({**NEAR, "a": 50.0, "b": 40.0}, FAR))
+    first, claim, *_ = said(small_study({**NEAR, "a": 50.0, "b": 40.0}, FAR))
     assert first == (
         "The branches disagree: 1 of 3 pairs of methods changes order between near and far, surely, clearest a "
         "(better on near) and b (better on far); the best mean on near is that of a."
@@ -122,7 +61,7 @@ def test_branches_that_surely_disagree_are_said_first_with_the_clearest_pair() -
 
 
 def test_pairs_that_change_order_by_chance_show_no_disagreement() -> None:
-    claim, order, *_ = said(study({**NEAR, "a": 50.5, "b": 50.0}, FAR, noise=6.0))
+    claim, order, *_ = said(small_study({**NEAR, "a": 50.5, "b": 50.0}, FAR, noise=6.0))
     assert claim.startswith("On far, b ")
     assert order.startswith(
         "1 of 3 pairs of methods changes order between near and far, not surely: that the branches "
@@ -131,7 +70,7 @@ def test_pairs_that_change_order_by_chance_show_no_disagreement() -> None:
 
 def test_where_no_difference_is_significant_no_row_is_called_better() -> None:
     level = dict.fromkeys(("plain", "a", "b"), 50.0)
-    claim, *_ = said(study({**level, **FLOOR}, {**level, **FLOOR}, noise=5.0))
+    claim, *_ = said(small_study({**level, **FLOOR}, {**level, **FLOOR}, noise=5.0))
     assert re.match(
         r"On far, no method can be called better than another: \w+ has the best mean, \d\d\.\d points, ", claim
     )
@@ -139,14 +78,14 @@ def test_where_no_difference_is_significant_no_row_is_called_better() -> None:
 
 
 def test_rows_that_are_not_significantly_worse_are_named_with_the_best() -> None:
-    claim, *_ = said(study({**NEAR, "c": 49.0}, {**FAR, "c": 59.9}, noise=4.0))
+    claim, *_ = said(small_study({**NEAR, "c": 49.0}, {**FAR, "c": 59.9}, noise=4.0))
     assert re.search(
         r"; [bc] is not significantly worse, so that none of these 2 can be called better than another\.$", claim
     )
 
 
 def test_a_floor_that_beats_the_best_row_is_no_proof_of_anything() -> None:
-    claim, *_ = said(study({**NEAR, "idle": 0.0}, {**FAR, "idle": 80.0}))
+    claim, *_ = said(small_study({**NEAR, "idle": 0.0}, {**FAR, "idle": 80.0}))
     assert re.fullmatch(
         r"On far, no method is shown to do a thing: the floor \(does nothing\) scores 80\.0 points, and the best "
         r"mean, of b, is \d\d\.\d points; this score rewards something else\.",
@@ -155,38 +94,38 @@ def test_a_floor_that_beats_the_best_row_is_no_proof_of_anything() -> None:
 
 
 def test_a_best_row_that_may_be_at_the_floor_by_chance_is_not_said_to_be_above_it() -> None:
-    claim, *_ = said(study(NEAR, {"plain": 0.1, "a": 0.2, "b": 0.3, **FLOOR}, noise=8.0))
+    claim, *_ = said(small_study(NEAR, {"plain": 0.1, "a": 0.2, "b": 0.3, **FLOOR}, noise=8.0))
     assert claim.startswith("On far, no method is shown to do a thing: the best mean, of ")
     assert "and its difference from the floor (does nothing: 0.0 points) may be chance (" in claim
 
 
 def test_a_branch_without_values_has_no_answer() -> None:
     gone = Missing(row="a", seed=0, axes="", branch="far", state="failed", reason="it broke")
-    given = replace(study(NEAR, {}), missing=[gone])
+    given = replace(small_study(NEAR, {}), missing=[gone])
     assert said(given) == [
         "No method has a score on far yet, so there is no answer.",
         "Missing: one result. The answer may change with them.",
         "Made of numbers.",
     ]
-    assert said(replace(study(NEAR, {}), spec=ReportSpec(), values=[]))[0].startswith("No row has a score")
+    assert said(replace(small_study(NEAR, {}), spec=ReportSpec(), values=[]))[0].startswith("No row has a score")
 
 
 def test_a_row_without_a_score_is_named() -> None:
     far = {row: mean for row, mean in FAR.items() if row != "a"}
-    assert "Without a score on far: a. The answer may change with them." in said(study(NEAR, far))
+    assert "Without a score on far: a. The answer may change with them." in said(small_study(NEAR, far))
 
 
 def test_rows_of_violated_controls_are_left_out_and_named() -> None:
     certificate = ControlsCertificate(
         verdicts=[{"check": "steps", "verdict": "violated", "detail": "fewer", "cells": ["b/s0"]}]
     )
-    sentences = said(replace(study(NEAR, FAR), controls=certificate))
+    sentences = said(replace(small_study(NEAR, FAR), controls=certificate))
     assert sentences[0].startswith("On far, a does best: ")
     assert "Left out, as a control is violated: b. The answer may change with them." in sentences
 
 
 def test_a_study_of_one_branch_has_an_answer_without_disagreement() -> None:
-    given = study({}, FAR, spec=ReportSpec(decimals={"points": 1}))
+    given = small_study({}, FAR, spec=ReportSpec(decimals={"points": 1}))
     claim, surety, _ = said(given)
     assert re.fullmatch(r"On far, b is best: \d\d\.\d points\.", claim)
     assert surety.startswith("The 95 % interval of b is ")

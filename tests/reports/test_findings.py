@@ -55,7 +55,7 @@ def test_one_seed_has_effects_with_limits_and_no_verdict() -> None:
     told = found(given)
     assert {one["verdict"] for one in told.values()} == {"one seed"}
     assert {one["p_adjusted"] for one in told.values()} == {None}
-    wanting = "a verdict needs at least two seeds: run --seeds 0,1,2"
+    wanting = "a verdict needs at least two seeds: run with 'seeds=[0,1,2]'"
     assert told["3"]["detail"] == f"limits are over scenes only; {wanting}"
     assert told["3"]["low"] < told["3"]["effect"] < told["3"]["high"]
     assert told["6"]["detail"].endswith(f"; no limits; {wanting}")
@@ -66,7 +66,7 @@ def test_one_seed_has_effects_with_limits_and_no_verdict() -> None:
 
 
 def test_a_study_of_another_seed_is_told_which_to_add() -> None:
-    assert found(made_input(seeds=(7,), cases=4))["5"]["detail"].endswith("run --seeds 7,8,9")
+    assert found(made_input(seeds=(7,), cases=4))["5"]["detail"].endswith("run with 'seeds=[7,8,9]'")
 
 
 def test_rows_that_share_one_seed_of_three_have_no_verdict_either(three: ReportInput) -> None:

@@ -13,7 +13,7 @@ from made_input import made_input
 
 from reports.analysis import analyse
 from reports.columns import columns
-from reports.input import Excluded, JobDuration, Missing
+from reports.input import Excluded, JobDuration, Missing, Source
 from reports.page.page import page
 from reports.results_csv import results_csv
 from reports.spec import ReportSpec
@@ -70,6 +70,10 @@ def text(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         excluded=[Excluded(row="left-out", seed=0, axes="", entry="exclude[0]: rows: x")],
         durations=[JobDuration(stage="train", branch="loop", estimated_s=1.0, basis="guess", measured_s=2.0)],
         notes=["a note"],
+        sources=[
+            Source(row=row, seed=0, axes="", stage="judge", branch="loop", job="j", fingerprint="f", run=run)
+            for run in ("https://tracker", "javascript:alert(1)")
+        ],
         spec=given.spec if request.param == "study" else ReportSpec(),
     )
     changed = hostile(given)

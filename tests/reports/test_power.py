@@ -10,6 +10,7 @@ from made_input import made_input, without_figures
 from reports.input import CaseValues
 from reports.measured import combinations, measured
 from reports.noise import noise_difference
+from reports.page.resolution import resolution_part
 from reports.power import designs, median_and_worst, paired_pilot, pilot_metric, power_json
 from reports.statistics.intervals import paired_interval
 from reports.statistics.power import (
@@ -155,6 +156,23 @@ def test_one_seed_and_missing_rows_leave_out_what_is_not_known(three_seeds: Case
     without = [v for v in three_seeds.values if v.row != "ssm-hybrid"]
     gone = replace(three_seeds, values=without)
     assert [entry["id"] for entry in power_json(gone, measured(gone, combinations(gone)))["findings"]] == ["3", "4"]
+
+
+def test_the_page_says_what_the_seeds_can_tell(three_seeds: CaseValues) -> None:
+    values, spec = measured(three_seeds, combinations(three_seeds)), three_seeds.spec
+    found = power_json(three_seeds, values)
+    part = resolution_part(found, spec)
+    assert part is not None and not part.lone_seed
+    finding, metric, asks, resolved, power, enough = part.lines[1]
+    assert (finding, metric, asks) == ("4", "replay/psnr", "margin 0.5 dB")
+    own, entry = found["findings"][1]["designs"][1], found["findings"][1]
+    assert (resolved, power) == (f"{own['detectable']:.2f} dB", f"{own['power']:.2f}")
+    assert enough == next((str(one["seeds"]) for one in entry["designs"] if one["power"] >= 0.8), "over 10")
+    lone = replace(three_seeds, seeds=(0,), values=[v for v in three_seeds.values if v.seed == 0])
+    alone = resolution_part(power_json(lone, measured(lone, combinations(lone))), spec)
+    assert alone is not None and alone.lone_seed
+    assert alone.lines[0][3:] == ("–", "–", "–")
+    assert resolution_part({"findings": []}, spec) is None
 
 
 def test_the_noise_row_of_a_study_is_found(three_seeds: CaseValues) -> None:

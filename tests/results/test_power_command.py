@@ -13,6 +13,7 @@ from orchestrator.plan.design_cost import DesignCost, DesignCosts
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.results import Results
 from orchestrator.study import Study, open_study
+from reports.columns import columns
 from reports.results_csv import results_csv
 
 Printed = Callable[..., str]
@@ -63,7 +64,7 @@ def test_the_json_recommends_the_cheapest_design_that_is_enough(printed: Printed
 
 def test_a_file_is_a_pilot_too_and_nothing_of_it_is_done(study: Study, printed: Printed, tmp_path: Path) -> None:
     path = tmp_path / "pilot.csv"
-    path.write_text(results_csv(Results(study).values().values), encoding="utf-8")
+    path.write_text(results_csv(columns(Results(study).values().values)), encoding="utf-8")
     own = json.loads(printed("--effect", "0.05", "--json"))
     other = json.loads(printed("--effect", "0.05", "--source", str(path), "--json"))
     assert other["source"] == str(path) and own["source"] is None
@@ -75,7 +76,7 @@ def test_a_file_is_a_pilot_too_and_nothing_of_it_is_done(study: Study, printed: 
 def test_one_seed_names_no_number_of_seeds(printed: Printed, tmp_path: Path, study: Study) -> None:
     values = [value for value in Results(study).values().values if value.seed == 0]
     path = tmp_path / "one.csv"
-    path.write_text(results_csv(values), encoding="utf-8")
+    path.write_text(results_csv(columns(values)), encoding="utf-8")
     text = printed("--effect", "0.05", "--source", str(path), "--rows", "linear,mlp")
     assert "one seed: how much training again changes a difference is not known, so no number of seeds" in text
     assert "linear − mlp: ± 0.010 with 8 scenes, ± 0.007 with 16 scenes" in text
@@ -99,8 +100,11 @@ def test_one_seed_names_no_number_of_seeds(printed: Printed, tmp_path: Path, stu
         (("--effect", "1", "--power", "1"), "--power is 1; allowed: above 0.05 and below 1"),
         (("--effect", "1", "--most-seeds", "1"), "--most-seeds is 1; allowed: 2 to 1000: one seed gives no verdict"),
         (("--effect", "1", "--scenes", "8,one"), "--scenes is '8,one'; allowed: whole numbers from 2 on"),
-        (("--effect", "1", "--source", "no.csv"), "--source no.csv: No such file or directory; allowed: a file with"),
-        (("--effect", "1", "--source", "matrix.yaml"), "matrix.yaml:1: the first line is not row,seed,axes,"),
+        (
+            ("--effect", "1", "--source", "no.csv"),
+            "--source no.csv: not found; allowed: a file with the columns of results.csv",
+        ),
+        (("--effect", "1", "--source", "matrix.yaml"), "matrix.yaml:1: unknown column '# A small study: "),
         (("--effect", "1", "--backend", "fake"), "the results of backend fake have no meaning, so they are no pilot"),
     ],
 )

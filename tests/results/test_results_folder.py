@@ -28,7 +28,7 @@ from orchestrator.reporting.results_folder import (
 )
 from reports.columns import columns
 from reports.excerpt import CURVE_POINTS, excerpt
-from reports.input import Curve, ReportInput
+from reports.input import Curve, ReportInput, Video
 from reports.results_csv import read_results_csv, results_csv
 from reports.thinning import thinned
 
@@ -45,12 +45,20 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     made = made_input(tmp_path_factory.mktemp("images"), cases=2)
+    film = tmp_path_factory.mktemp("videos") / "film.mp4"
+    film.write_bytes(b"film")
+    case = "worlds/open-00-0/0"
+    videos = [Video(row=row.name, seed=0, axes="", branch="return", case=case, path=str(film)) for row in made.rows]
     odd = [replace(made.values[0], case=case) for case in ("=1+1", "'=1", 'it\'s, "this"\nand that', "'plain")]
     lost = replace(made.curves[0], values=[math.nan, *made.curves[0].values[1:]])
     rows = [replace(row, factors={"write": "grid"}, sizes={"": {"kept": 5.0}}) for row in made.rows]
     tables = {**made.tables, "later": ["context-k1", "not-in-profile"]}
     curves, outside = [lost, *made.curves[1:]], ["not-in-profile"]
-    return replace(made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside)
+    own = {"site": "pre_qkv"}
+    return replace(
+        made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside, defaults=own
+        made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside, videos=videos
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +70,14 @@ def written(tmp_path_factory: pytest.TempPathFactory, given: ReportInput, plan: 
 
 def comparable(given: ReportInput) -> dict[str, str]:
     """Every field but the specification, as text: sequences of any kind alike, images by their bytes."""
-    strips = [(s.row, s.seed, s.branch, s.case, Path(s.path).read_bytes()) for s in given.strips]
+    strips, videos = (
+        [(one.row, one.seed, one.branch, one.case, Path(one.path).read_bytes()) for one in files]
+        for files in (given.strips, given.videos)
+    )
     values = sorted(given.values, key=lambda v: repr(vars(v)))
-    seen = replace(given, strips=[], values=values)
+    seen = replace(given, strips=[], videos=[], values=values)
     found = {f.name: _text(getattr(seen, f.name)) for f in fields(seen) if f.name != "spec"}
-    return {**found, "strips": repr(strips)}
+    return {**found, "strips": repr(strips), "videos": repr(videos)}
 
 
 def _text(value: object) -> str:
@@ -86,12 +97,13 @@ def test_a_folder_gives_back_what_was_kept(tmp_path: Path, given: ReportInput, p
     assert comparable(found) == comparable(excerpt(given))
     # All but strips and curves is as it was given.
     whole, kept = comparable(given), comparable(found)
-    assert {name for name in whole if whole[name] != kept[name]} == {"strips", "curves"}
+    assert {name for name in whole if whole[name] != kept[name]} == {"strips", "curves", "videos"}
+    assert [video.row for video in found.videos] == ["context-k20", "compress-hybrid-r2"], "the best and the middle one"
 
 
 def test_nothing_of_the_input_is_forgotten() -> None:
     """A field that is lost changes the page: without `outside` a table of the matrix names unknown rows."""
-    anew = {"values", "strips", "curves", "spec"}
+    anew = {"values", "strips", "videos", "curves", "spec"}
     assert {field.name for field in fields(ReportInput)} == {*SAME, *SAME_AT_LAST, *anew}
 
 

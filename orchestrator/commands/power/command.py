@@ -70,7 +70,8 @@ def power(
         typer.Option(
             "--source",
             metavar="FILE",
-            help="Pilot in a file with the columns of results.csv. Default: the results of this study.",
+            help="Pilot in a file with the columns of results.csv, or in a folder with one. Default: the results of "
+            "this study.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -89,10 +90,10 @@ def power(
             f"--most-seeds is {most_seeds}; allowed: 2 to {MOST_SEEDS}: one seed gives no verdict, since training "
             "again may change any difference"
         )
-    from orchestrator.commands.power.pilot import values_of_file, values_of_study
+    from orchestrator.commands.power.pilot import values_of_study, values_of_table
     from orchestrator.commands.power.table import power_json, power_table, power_text
 
-    given: CaseValues = values_of_study(study) if source is None else values_of_file(source, study)
+    given: CaseValues = values_of_study(study) if source is None else values_of_table(source, study)
     try:
         table = power_table(
             study,

@@ -1,13 +1,15 @@
-"""The pilot of `power`: measured values of the study, or of a file."""
+"""The pilot of `power`: measured values of the study, or of a table."""
 
 from pathlib import Path
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.reported import report_spec, restricted
+from orchestrator.reporting.table_source import read_values, row_names, table_in
 from orchestrator.results import Results
 from orchestrator.study import Study
+from reports.any_table import report_of_table
 from reports.input import CaseValues, RowInfo
-from reports.results_csv import read_results_csv
+from reports.spec import ReportSpec
 
 
 def values_of_study(study: Study) -> CaseValues:
@@ -19,35 +21,33 @@ def values_of_study(study: Study) -> CaseValues:
     return Results(study).values()
 
 
-def values_of_file(path: Path, study: Study) -> CaseValues:
-    """The values of a results.csv; which rows are references follows from the plan.
+def values_of_table(source: Path, study: Study) -> CaseValues:
+    """The values of a table as `report --source` reads it; which rows are references follows from the plan.
+
+    Args:
+        source: a file, or a folder with one.
+        study: its report specification is used if it has all branches of the table, whatever the rows.
 
     Raises:
-        PlanError: it cannot be read, has no values, or is not a results.csv.
+        PlanError: it cannot be read, is no table, was edited, or contradicts itself.
     """
-    try:
-        values = read_results_csv(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise PlanError(
-            f"--source {path}: {error.strerror}; allowed: a file with the columns of results.csv"
-        ) from error
-    except ValueError as error:  # a line that is none of a results.csv, or no UTF-8
-        raise PlanError(f"--source {error}") from error
-    if not values:
-        raise PlanError(f"--source {path}: has no values; allowed: a file with the columns of results.csv")
+    file = table_in(source)
+    if file is None:
+        raise PlanError(f"--source {source}: not found; allowed: a file with the columns of results.csv")
+    table, content = read_values(file)
+    branches = {value.branch for value in table.values}
+    is_own = branches <= set(study.plan.workload.branch_names)
     families = {cell.row: cell.family for cell in study.plan.cells}
     references = {cell.row for cell in study.plan.cells if cell.reference}
-    return CaseValues(
+    return report_of_table(
+        table,
         study=study.plan.study,
-        profile=study.plan.profile,
-        seeds=sorted({value.seed for value in values}),
-        # A row of the file has values of its own, also where it is another name of a row in the matrix.
+        name=file.name,
+        content=content,
+        spec=restricted(report_spec(study.plan.workload), branches) if is_own else ReportSpec(),
+        # A row of the table has values of its own, also where it is another name of a row in the matrix.
         rows=[
             RowInfo(name=name, family=families.get(name, ""), alias_of=None, reference=name in references)
-            for name in dict.fromkeys(value.row for value in values)
+            for name in row_names(table)
         ],
-        values=values,
-        missing=(),
-        sections={},
-        spec=restricted(report_spec(study.plan.workload), {value.branch for value in values}),
     )

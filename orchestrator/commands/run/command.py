@@ -21,11 +21,13 @@ from orchestrator.commands.options import (
     study_options,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
+from orchestrator.commands.run.budget import BudgetOptions, budget_arguments
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.run.run_study import FinishedRun, run_study
 from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
 from orchestrator.schedule.failures import failures_json, failures_text
+from orchestrator.schedule.order import First
 from orchestrator.spec.cluster import is_name
 from orchestrator.study import SETTINGS, Study, recorded_settings
 from orchestrator.ui.progress import make_view
@@ -46,6 +48,16 @@ def run(
     ] = False,
     refresh: RefreshOption = None,
     yes: YesOption = False,
+    budget: BudgetOptions,
+    first: Annotated[
+        First | None,
+        typer.Option(
+            "--first",
+            metavar="row|seed|comparison",
+            help="What to finish first: row after row, seed after seed, or table after table with one seed after the "
+            "other. Default: what begins the longest chain of jobs.",
+        ),
+    ] = None,
     detached_to: Annotated[Path | None, typer.Option(FLAG, hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,6 +67,7 @@ def run(
     and a second Ctrl-C at once; the same command continues.
     """
     require_platform()
+    allowed = budget.budget
     on_lease = None if detached_to is None else enter_background(detached_to)
     study = options.open(smoke=smoke, rows=selection.rows)
     selected = select(study.plan, **selection.given)
@@ -67,6 +80,8 @@ def run(
         named = {"matrix": options.matrix.resolve(), "profile": study.plan.profile, **selection.given}
         named |= {} if options.cluster is None else {"cluster": _absolute(options.cluster)}
         given = [*named.items(), *(("set", text) for text in options.settings or ())]
+        given += budget_arguments(allowed)
+        given += [] if first is None else [("first", first)]
         # Withdrawn results are recomputed even if they are not selected.
         given += [("refresh", name) for name in refresh or ()]
         flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
@@ -75,7 +90,7 @@ def run(
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
     chosen |= {SETTINGS: recorded} if (recorded := recorded_settings(options.settings or ())) else {}
-    result = run_study(study, selected, view, chosen, on_lease)
+    result = run_study(study, selected, view, chosen, on_lease, budget=allowed, first=first)
     if as_json:
         print_json(run_json(study, result))
     else:
@@ -101,6 +116,8 @@ COMMAND = Command(
         ("echo-matrix run --backend slurm", "on SLURM, from a login node"),
         ("echo-matrix run --backend slurm --set slurm.every.partition=gpu", "with another value in the cluster file"),
         ("echo-matrix run --detach", "in the background"),
+        ("echo-matrix run --until 08:00 --first comparison", "until the morning, whole comparisons first"),
+        ("echo-matrix run --max-device-hours 100", "no more than that; the same command continues"),
         ("echo-matrix run --refresh STAGE/ROW/s0", "recompute a job and what was made from it"),
     ],
     exit_codes={

@@ -22,11 +22,13 @@ from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of, version
 from orchestrator.reporting.rebuild import report_if_needed
+from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.job_states import closure
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
+from orchestrator.schedule.order import First
 from orchestrator.schedule.resilient_store import CALL_TIMEOUT_S, ResilientStore, StoreTimeout, TimedCall
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.schedule.shared_lease import acquire_study
@@ -63,6 +65,9 @@ def run_study(
     view: View,
     selection: Mapping[str, Any],
     on_lease: Callable[[], object] | None = None,
+    *,
+    budget: Budget | None = None,
+    first: First | None = None,
 ) -> FinishedRun:
     """Run what is missing of `selected` and its dependencies, then write the report of the whole plan.
 
@@ -74,6 +79,8 @@ def run_study(
         view: shows progress.
         selection: how the jobs were chosen, for the ledger.
         on_lease: called once this process holds the lease.
+        budget: after how much it starts nothing more, and when it stops.
+        first: which parts of the study are to be finished first.
 
     Raises:
         PlanError: the registration of the plan was edited.
@@ -130,6 +137,8 @@ def run_study(
                 view=view,
                 observer=observer,
                 capacity=study.capacity,
+                budget=budget,
+                first=first,
                 on_accepted=record,
             )
             stopped = outcome.interrupted
