@@ -186,6 +186,7 @@ def _cell(score: Score, decimals: int, absent: str) -> str:
     if score.mean is None:
         return f"{absent}  "
     half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
+    half = f" ({score.part})" if score.part else half
     part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
     mark = CROSSED_OUT if not score.comparable else BEST if score.best else " "
     return f"{number(score.mean, decimals)}{half}{part} {mark}"

@@ -39,7 +39,7 @@ class TableCell:
     spread: str = ""
     best: bool = False
     present: str = ""
-    """`k/N` where values are missing, else empty."""
+    """`k/N` where values are missing, with the mean and interval of the complete block; else empty."""
     crossed_out: bool = False
     """Whether it rests on a control that did not hold."""
 
@@ -225,6 +225,9 @@ def _cell(
         there, expected = shown.counted(column.metric, row)
         present = f"{there}/{expected}" if there < expected else ""
     interval = shown.interval(column.metric, row) if column.metric in analysis.panels else None
-    spread = number((interval.high - interval.low) / 2, decimals) if interval is not None else ""
+    part = None if interval is None else shown.part(column.metric, row)
+    spread = number((interval.high - interval.low) / 2, decimals) if interval is not None and part is None else ""
+    if part is not None:
+        present = "; ".join(filter(None, (present, part.text(analysis.spec.words.units, decimals))))
     crossed = value is not None and not analysis.is_comparable(column.metric, row)
     return TableCell(text=number(value, decimals), spread=spread, best=is_best, present=present, crossed_out=crossed)
