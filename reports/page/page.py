@@ -128,6 +128,7 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
             if any(m.startswith(f"{b}/") for m in analysis.means)
         ],
         agreement=agreement.lines(analysis),
+        agreement_notes=agreement.limits_notes(analysis),
         instruments=judged,
         instruments_caption=agreement.instruments_caption(spec, judged),
         inversions=inversions.inversion_tables(analysis),
