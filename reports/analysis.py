@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from reports.measured import AnalysedRow, Measured, combinations, measured, with
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
+from reports.statistics.agreement_limits import AgreementLimits, agreement_limits, limits_json
 from reports.statistics.comparisons import comparisons
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.inversions import Inversions, inversions, inversions_json
@@ -71,6 +72,14 @@ class Analysis(Measured):
             if signal is not None:
                 found[name] = signal
         return found
+
+    @cached_property
+    def agreement_limits(self) -> Mapping[str, Mapping[tuple[str, str], AgreementLimits]]:
+        """Table -> pair of branches -> limits of their agreement."""
+        return {
+            name: {pair: agreement_limits(table, pair, self.computed_by, self.panels) for pair in table.scoring.pairs}
+            for name, table in self.tables.items()
+        }
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -278,6 +287,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "missing": None if there is None or expected is None else expected - there,
                 **({} if (bounds := shown.bounds(metric, row.label)) is None else vars(bounds)),
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
+                **({} if (part := shown.part(metric, row.label)) is None else {"limits_of": asdict(part)}),
             }
     return {
         "rows": rows,
@@ -285,6 +295,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
             name: {
                 **tables.as_json(table, analysis.comparisons[name]),
                 **inversions_json(table, analysis.inversions[name]),
+                **limits_json(table, analysis.agreement_limits[name]),
             }
             for name, table in analysis.tables.items()
         },

@@ -351,6 +351,8 @@ class ReportSpec:
     """Returns the findings as (id, statement, test); called when the report is written."""
     smallest_effects: Sequence[SmallestEffect] = ()
     """What the findings have to be able to tell; those without one are not asked."""
+    pilot: Path | None = None
+    """The keys `profile` and `power` of a report.json of earlier results, which `plan` uses before there are others."""
     finding_decimals: Mapping[str, int] = field(default_factory=dict)
     """Unit of an effect -> decimals; by default 2."""
     tiles: Sequence[DifferenceTile] = ()

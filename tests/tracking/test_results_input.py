@@ -56,6 +56,19 @@ def test_every_name_of_a_computation_gets_its_own_lines(study):
     assert [row.alias_of for row in given.rows] == [None, None, "context-k1"]
 
 
+def test_the_jobs_behind_the_values_are_named_with_their_runs_and_no_job_that_is_not_done(study):
+    plan, standings, store, _ = study
+    given = report_input(plan, standings, store, runs={"context-k5/s0": "https://tracker/#/experiments/7/runs/r2"})
+    labels = {cell: sorted(one.job for one in given.sources if f"{one.row}/s{one.seed}" == cell) for cell in
+              ("context-k1/s0", "context-k5/s0", "spatial-withheld/s0")}  # fmt: skip
+    own = [name for name, job in plan.jobs_of["context-k5/s0"].items() if plan.jobs[job].spec.tracked]
+    assert len(labels["context-k5/s0"]) == len(own) - 1, "its judge has failed"
+    assert labels["context-k1/s0"] == labels["spatial-withheld/s0"], "another name of a row has the same jobs"
+    assert {one.fingerprint for one in given.sources} <= {job.fingerprint for job in plan.jobs.values()}
+    assert {one.run for one in given.sources if one.row == "context-k5"} == {"https://tracker/#/experiments/7/runs/r2"}
+    assert {one.run for one in given.sources if one.row != "context-k5"} == {""}
+
+
 def test_a_record_that_the_others_contradict_makes_a_row_not_comparable(tmp_path):
     plan, store = made_plan(), FilesStore(tmp_path / "store")
     for job in plan.jobs.values():

@@ -102,6 +102,7 @@ REPORT = ReportSpec(
     family_labels={"compress": "compression", "ssm": "state space"},
     questions=_questions,
     smallest_effects=SMALLEST_EFFECTS,
+    pilot=Path(__file__).parent / "pilot.json",
     finding_decimals={"points": 1, "differ": 0},
     tiles=(
         DifferenceTile(
