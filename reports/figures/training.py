@@ -19,12 +19,9 @@ PANELS = 2
 """Beside each other."""
 DASHES = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)))
 """Of the rows of a family, in turn."""
-MOST_POINTS = 100
-"""Of a line, after smoothing: more cannot be seen."""
-NAMED = 1.45
 MOST_POINTS, ALL_POINTS, FEWEST_POINTS = 100, 8000, 20
 """Of a line after smoothing, where more cannot be seen; of all lines together; and of a line at the least."""
-NAMED = 1.5
+NAMED = 1.45
 """How much longer than the curves the axis is, for the names."""
 MOST_ROWS = 16
 """Rows of a panel; of more, those whose loss ends lowest and highest are drawn."""

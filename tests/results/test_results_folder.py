@@ -54,11 +54,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> ReportInput:
     rows = [replace(row, factors={"write": "grid"}, sizes={"": {"kept": 5.0}}) for row in made.rows]
     tables = {**made.tables, "later": ["context-k1", "not-in-profile"]}
     curves, outside = [lost, *made.curves[1:]], ["not-in-profile"]
-    own = {"site": "pre_qkv"}
-    return replace(
-        made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside, defaults=own
-        made, values=[*made.values, *odd], curves=curves, rows=rows, tables=tables, outside=outside, videos=videos
-    )
+    changed = {"curves": curves, "rows": rows, "tables": tables, "outside": outside, "videos": videos}
+    return replace(made, values=[*made.values, *odd], defaults={"site": "pre_qkv"}, **changed)
 
 
 @pytest.fixture(scope="module")
