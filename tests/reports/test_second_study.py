@@ -103,7 +103,7 @@ def test_the_page_shows_tables_figures_costs_and_what_is_missing(written: tuple[
     for anchor in re.findall(r'href="#([^"]+)"', text):
         assert f'id="{anchor}"' in text
     assert {anchor for anchor in re.findall(r'<h2 id="([^"]+)"', text)} == {
-        "disagree", "tables", "cost", "missing", "controls", "glossary",
+        "disagree", "axes", "scale", "tables", "cost", "missing", "controls", "glossary",
     }  # fmt: skip
     for word in ("memory", "camera", "paper's", "None"):
         assert word not in text[text.index("</style>") :], word
