@@ -136,7 +136,7 @@ def test_the_page_strikes_the_numbers_and_says_why_at_the_top(of_row: Any) -> No
     cells = [cell for cell in re.findall(r"<td[^>]*>(.*?)</td>", line) if cell != "–"]
     assert cells
     assert all(cell.startswith("<del") and "</del>" in cell for cell in cells)
-    assert 'class="chip not">not comparable</span>' in text
+    assert 'class="chip not-comparable">not comparable</span>' in text
     families = tables[: tables.index("<h3>spatial</h3>")]
     assert "<del" not in families, "a table without the row is as it was"
 

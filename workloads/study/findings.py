@@ -237,7 +237,7 @@ QUESTIONS: Sequence[Question] = (
     ("5", "The block-wise state space beats the hybrid one on return", blockwise_wins),
     (
         "5b",
-        "The same where both have an address (explored: not among the paper's)",
+        "With an address the block-wise state space beats the hybrid one on return (explored: not the paper's)",
         blockwise_with_address_wins,
     ),
     ("6", "Efficiency names different best rows for replay and for return", efficiency_differs),
