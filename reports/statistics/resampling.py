@@ -14,6 +14,8 @@ from reports.statistics.panel import Floats, Panel, divided
 RESAMPLES = 2000
 GENERATOR_SEED = 20260609
 """Fixed, so that a report of the same values has the same digits."""
+AT_ONCE = 1 << 22
+"""Weighted values in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,15 @@ def _weights(generator: np.random.Generator, resamples: int, units: int) -> Floa
 
 
 def _means(panel: Panel, scenes: Floats, seeds: Floats) -> Floats:
-    total = np.einsum("ris,bi,bs->br", panel.total, scenes, seeds, optimize=True)
-    count = np.einsum("ris,bi,bs->br", panel.count, scenes, seeds, optimize=True)
+    alike = (panel.count == panel.count[:1]).all()
+    total = _weighted(panel.total, scenes, seeds)
+    # Sums of whole numbers are exact: where all rows lack the same cells, one stands for all.
+    count = _weighted(panel.count[:1] if alike else panel.count, scenes, seeds)
     return divided(total, count)
+
+
+def _weighted(values: Floats, scenes: Floats, seeds: Floats) -> Floats:
+    """(resamples, rows) of (rows, scenes, seeds), some rows at a time: in between, each has resamples × scenes."""
+    count = max(1, AT_ONCE // (len(scenes) * values.shape[1]))
+    parts = [values[i : i + count] for i in range(0, len(values), count)]
+    return np.concatenate([np.einsum("ris,bi,bs->br", part, scenes, seeds, optimize=True) for part in parts], axis=1)
