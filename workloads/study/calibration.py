@@ -57,7 +57,7 @@ WORLDS: tuple[World, ...] = (
     World(name=f"{PREFIX}equal rows, uneven", rows=len(ROWS), truth="equal rows", uneven=True, of_seeds=0.9),
     World(name=f"{PREFIX}equal rows, heavy tails", rows=len(ROWS), truth="equal rows", heavy=True),
     World(name=f"{PREFIX}equal rows, 8 and 4 scenes", rows=len(ROWS), truth="equal rows", scenes=(8, 4)),
-    World(name=f"{PREFIX}equal rows, little noise", rows=len(ROWS), truth="equal rows", noise=0.05),
+    World(name=f"{PREFIX}equal rows, little noise", rows=len(ROWS), truth="equal rows", noise=0.02),
     World(name=f"{PREFIX}equal rows, five seeds", rows=len(ROWS), truth="equal rows", seeds=5, of_seeds=0.9),
     World(name=f"{PREFIX}parallel, two seeds", rows=len(ROWS), truth="r = 1", seeds=2, of_seeds=0.9),
     World(name=f"{PREFIX}parallel", rows=len(ROWS), truth="r = 1", of_seeds=0.9),
