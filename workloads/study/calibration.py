@@ -29,7 +29,7 @@ from workloads.study.findings import AGREES, QUESTIONS
 from workloads.study.report import REPORT
 
 BEGIN, END = "<!-- false verdicts: begin -->", "<!-- false verdicts: end -->"
-STUDIES = 400
+STUDIES = 300
 
 ANY, CHANCE = "some verdict", "number of inversions"
 """Quantities: whether any verdict of a study is false; whether its inversions are called more than noise gives."""
