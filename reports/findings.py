@@ -67,7 +67,7 @@ class Material:
     @property
     def has_cases(self) -> bool:
         """Whether there are case values, not only means."""
-        return self.table.draws is not None
+        return bool(self.panels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,6 @@ from reports.power import power_json
 from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
-from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("report.css", "answer.css")
@@ -146,7 +145,6 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
         quality=figures.quality_branch(scoring),
         sections=json.dumps(given.sections, indent=2, sort_keys=True, ensure_ascii=False),
         published=None if declared is None or published is None else published_part(declared, published, looks),
-        resamples=RESAMPLES,
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )

@@ -99,10 +99,9 @@ def material_of(study: Study) -> Material:
     computed_by = {row: row for row in ROWS}
     better = {name: panel.better for name, panel in panels.items()}
     scored = scoring(REPORT.branches, REPORT.contrast, REPORT.metrics.keys(), better)
-    table = analyse(TABLE, computed_by, means, None, scored)
+    table = analyse(TABLE, computed_by, means, scored)
     return Material(
-        # Draws say that there are values by case; no finding reads them.
-        table=replace(table, draws={}),
+        table=table,
         computed_by=computed_by,
         means=means,
         panels=panels,

@@ -37,7 +37,7 @@ def outcomes(study: Study) -> list[Outcome]:
 def table_of(study: Study) -> Table:
     """The analysed table of all rows."""
     means = {name: dict(zip(study.rows, map(float, values), strict=True)) for name, values in study.means.items()}
-    return analyse(study.rows, {row: row for row in study.rows}, means, None, SCORING)
+    return analyse(study.rows, {row: row for row in study.rows}, means, SCORING)
 
 
 def missed(truth: float, limits: Limits) -> bool | None:
