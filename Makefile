@@ -70,6 +70,7 @@ adversaries: $(INSTALLED)
 # How often the report's limits miss in simulated worlds: some minutes; writes the table of docs/reference/calibration.md.
 calibrate: $(INSTALLED)
 	$(BIN)/python -m reports.statistics.calibration --write docs/reference/calibration.md
+	$(BIN)/python -m workloads.study.calibration --write docs/explanation/findings.md
 
 # Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from reports.comparable import answered
+from reports.comparable import NOT_COMPARABLE, answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
-from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.measured import AnalysedRow, Measured, combinations, measured, with_failures
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
@@ -24,6 +24,7 @@ from reports.statistics.panel import row_label
 from reports.statistics.scores import scoring
 from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
+from reports.unanswered import scenarios
 
 ALL_ROWS = "all rows"
 """The table of a study that names none."""
@@ -127,6 +128,14 @@ def analyse(given: ReportInput) -> Analysis:
     if found.everything is not None:
         of_all = _analysis(found.everything, named, costs, {}, asked)
         analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, apart))
+    if bounded := _verdicts_with_failures(found, named, costs, asked):
+        analysis = replace(
+            analysis,
+            findings=[
+                one if one["verdict"] == NOT_COMPARABLE else {**one, "verdicts_with_failures": verdicts}
+                for one, verdicts in zip(analysis.findings, bounded, strict=True)
+            ],
+        )
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -217,6 +226,7 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        unanswered=found.unanswered,
         values=found.values,
         instruments=found.instruments,
         crossed_out=found.crossed_out,
@@ -231,6 +241,26 @@ def _analysis(
         units=units,
         pools=pools,
     )
+
+
+def _verdicts_with_failures(
+    found: Measured,
+    named: Mapping[str, Sequence[str]],
+    costs: Mapping[str, Mapping[str, Mapping[str, float]]],
+    asked: "_Asked",
+) -> list[list[str]]:
+    """The verdicts of each finding with unanswered cases at worst and at best; empty: every case was answered."""
+    ranked = {row.label for row in found.rows if not row.reference}
+    rows = sorted(ranked & {row for name, one in found.unanswered.items() for row in one.rows(found.panels[name])})
+    if not rows:
+        return []
+    means = found.means.get(found.metric_of(found.scoring.ranked[-1]), {}) if found.scoring.ranked else {}
+    tried = []
+    for worst in scenarios(rows, means):
+        one = with_failures(found, worst)
+        findings_of = _analysis(one, named, costs, {}, asked).findings
+        tried.append([finding["verdict"] for finding in findings_of])
+    return [sorted(set(verdicts)) for verdicts in zip(*tried, strict=True)]
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
@@ -251,6 +281,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "high": high,
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
+                **({} if (bounds := shown.bounds(metric, row.label)) is None else vars(bounds)),
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
                 **({} if (part := shown.part(metric, row.label)) is None else {"limits_of": asdict(part)}),
             }

@@ -62,6 +62,11 @@ class Score:
     values: int
     """Cases × seeds with a value."""
     values_expected: int
+    unanswered: int
+    """Cases × seeds that an instrument did not answer: values of them are missing, and need not be like the others."""
+    at_worst: float | None
+    """The mean with all of these at the worst of their scale; None: there are none."""
+    at_best: float | None
     comparable: bool
     """False: a control that it rests on did not hold, so that it is best of nothing and crossed out."""
 
@@ -184,6 +189,7 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
     part = found.part(name, row.label)
     values, expected = (0, 0) if panel is None else found.counted(name, row.label)
     measured_seeds = 0 if panel is None else int(np.isfinite(panel.layout(row.computed_by)).any(axis=0).sum())
+    bounds = found.bounds(name, row.label)
     return Score(
         row=row.label,
         branch=column.branch,
@@ -199,5 +205,8 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         seeds_expected=seeds,
         values=values,
         values_expected=expected,
+        unanswered=0 if bounds is None else bounds.unanswered,
+        at_worst=None if bounds is None else bounds.at_worst,
+        at_best=None if bounds is None else bounds.at_best,
         comparable=comparable,
     )

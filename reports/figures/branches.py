@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
-from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, point
+from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, points
 from reports.statistics.agreement import pearson
 from reports.statistics.panel import Panel
 from reports.statistics.score_limits import score_limits
@@ -62,9 +62,8 @@ def scatter(
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for i, row in enumerate(table.rows):
-            if np.isfinite(x[i]) and np.isfinite(y[i]):
-                point(axes, x[i], y[i], looks[row], spread.get(row))
+        there = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+        points(axes, [(x[i], y[i], looks[table.rows[i]], spread.get(table.rows[i])) for i in there])
         names_beside(axes, [(x[i], y[i], row) for i, row in enumerate(table.rows)])
         r = float(pearson(x, y))
         axes.set_title(f"r = {r:.2f}" if math.isfinite(r) else "r is not defined", loc="left", fontsize=11)
@@ -88,7 +87,7 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
             axes.set_xlabel(_which(rows, every, second))
         for i in rows:
             a, b = float(place[first][i]), float(place[second][i])
-            look, weight = looks[table.rows[i]], 1.4 + 0.35 * abs(a - b)
+            look, weight = looks[table.rows[i]], 1.4 + min(0.35 * abs(a - b), 1.8)
             axes.plot(
                 [0, 1],
                 [a, b],

@@ -50,6 +50,16 @@ GENERAL: Sequence[Term] = (
         "1 all of it.",
     ),
     Term(
+        name="common scale",
+        meaning="The floor at 0 and the ceiling at 1, so that metrics of different units can be read side by side.",
+    ),
+    Term(
+        name="S/N",
+        also=("signal to noise",),
+        meaning="Signal to noise of a metric: how far the rows are apart, noise subtracted, in units of how far one "
+        "row is from seed to seed. The larger, the fewer seeds it takes to order the rows.",
+    ),
+    Term(
         name="ceiling",
         meaning="What the truth itself scores: no row can be better. It is computed by the same code, and "
         "takes no rank.",

@@ -7,7 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import references
-from reports.against import Comparison
+from reports.against import ResultsComparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
@@ -44,7 +44,7 @@ GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
 
-def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | None = None) -> str:
     """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
