@@ -1,8 +1,8 @@
 r"""Limits of rank statistics of two branches, from the orders of rows that are sure (`sure_order.py`).
 
 Ranks are no smooth functions of the means, and ranks of resampled near ties are wrong as often as not. What can be said
-follows from pairs whose order is sure on both branches: Kendall's tau has at least the sure pairs that agree, and at
-least those that do not. Spearman's rho follows from tau by Daniels' inequality: for $n$ rows without ties,
+follows from the pairs whose order on both branches is sure: Kendall's tau has at least so many pairs that agree, and
+that do not. Spearman's rho follows from tau by Daniels' inequality: for $n$ rows without ties,
 
 $$ | 3 (n + 2) \tau - 2 (n + 1) \rho | \le n - 2 . $$
 
