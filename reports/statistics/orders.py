@@ -22,6 +22,8 @@ def kendall_limits(order: SureOrder, seeds: int) -> Limits:
     if order.pairs < 1:
         return Limits(reason="there is no pair of rows")
     low, high = order.tau_limits()
+    if low <= -1.0 and high >= 1.0:
+        return Limits(reason="no pair of rows has a sure order on both branches")
     return Limits(low=low, high=high, kind=kind_of(seeds))
 
 
@@ -32,6 +34,8 @@ def spearman_limits(tau: Limits, rows: int) -> Limits:
     slope, off, scale = 3.0 * (rows + 2), rows - 2.0, 2.0 * (rows + 1)
     low = max(-1.0, (slope * tau.low - off) / scale)
     high = min(1.0, (slope * tau.high + off) / scale)
+    if low <= -1.0 and high >= 1.0:
+        return Limits(reason="the limits of tau allow every value")
     return Limits(low=low, high=high, kind=tau.kind)
 
 
