@@ -9,6 +9,7 @@ import pytest
 from made_input import made_input, without_figures
 
 from reports.measured import measured
+from reports.scoreboard import scoreboard
 from reports.statistics.agreement import pearson
 from reports.statistics.agreement_limits import agreement_limits
 from reports.statistics.calibration.page import markdown, too_often, write_into
@@ -201,6 +202,10 @@ def test_where_cells_are_missing_limits_come_with_the_mean_that_they_lie_around(
     assert sum(limits) / 2 == pytest.approx(part.mean)
     assert "over" in part.text("cases", 1)
     assert "in 2 seeds" in part.text("cases", 1)
+    board = scoreboard(replace(given, values=values))
+    assert board.scores["context-k1", "return"].part == ""
+    said = board.scores["context-k5", "return"].part
+    assert said.endswith(f" over {part.scenes} {given.spec.words.units} in 2 seeds")
     whole = found.limits(metric, "context-k1")
     assert found.part(metric, "context-k1") is None
     assert sum(whole) / 2 == pytest.approx(found.mean(metric, "context-k1"))
