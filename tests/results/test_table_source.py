@@ -119,6 +119,8 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         (("--source", "t.csv", "--formats", "md,doc"), "--formats is 'md,doc'; allowed: md, latex, parquet, svg, pdf"),
         (("--source", "t.csv", "--against", "nothing"), "--against is 'nothing'; allowed: study, published, or a fold"),
         (("--source", "published", "--against", "t.csv"), "give it as --against published"),
+        (("--source", "published", "--formats", "md"), "prints JSON and writes nothing; it takes no --output and no"),
+        (("--source", "t.csv", "--export", "kept"), "--export writes results of the study; it takes no --source t.cs"),
     ]:
         with pytest.raises(PlanError) as refused:
             report(*words)
