@@ -13,6 +13,7 @@ from reports import instruments
 from reports.checked import check
 from reports.columns import Columns, columns
 from reports.comparable import CrossedOut, crossed_out
+from reports.formats import number
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.instruments import InstrumentAgreement
@@ -43,6 +44,27 @@ class AnalysedRow:
     """What it is made of, factor -> level; empty: not known."""
     sizes: Mapping[str, float] = field(default_factory=dict)
     """Name -> number that follows from its declaration."""
+
+
+ROUNDING = 1e-9
+"""Relative difference below which two means are the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The complete block of a row's values that its limits are of, with its own mean."""
+
+    mean: float
+    low: float
+    high: float
+    scenes: int
+    seeds: int
+
+    def text(self, units: str, decimals: int) -> str:
+        """`15.2 ± 0.4 over 30 cases in 2 seeds`, for people."""
+        half = number((self.high - self.low) / 2, decimals)
+        seeds = f"{self.seeds} seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return f"{number(self.mean, decimals)} ± {half} over {self.scenes} {units} in {seeds}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,10 +154,16 @@ class Measured:
         return {}
 
     def limits(self, metric: str, row: str) -> tuple[float, float] | None:
-        """Low and high of the interval, around the mean of all values; None without interval."""
+        """Low and high of the interval; None without interval.
+
+        They lie around the mean of the values that they were computed from: where that is not the row's mean,
+        `part` tells which it is.
+        """
         interval, mean = self.interval(metric, row), self.mean(metric, row)
         if interval is None or mean is None:
             return None
+        if self.part(metric, row) is not None:
+            return interval.low, interval.high
         half = (interval.high - interval.low) / 2
         return mean - half, mean + half
 
@@ -151,6 +179,23 @@ class Measured:
         total, cases = panel.total[at].sum(), panel.count[at].sum() + count
         worst, best = ((total + float(side[at].sum())) / cases for side in (lost.worst, lost.best))
         return MeanBounds(unanswered=count, at_worst=float(worst), at_best=float(best))
+
+    def part(self, metric: str, row: str) -> Part | None:
+        """What a row's limits were computed from, where that is not all of its values alike; None: it is, or none.
+
+        It is the largest complete block of scenes and seeds, in which every scene counts alike, however many of its
+        cases are there.
+        """
+        interval, mean = self.interval(metric, row), self.mean(metric, row)
+        if interval is None or mean is None:
+            return None
+        cells = int(np.isfinite(self.panels[metric].layout(self.computed_by[row])).sum())
+        size = max(abs(mean), abs(interval.mean), interval.high - interval.low)
+        if cells == interval.scenes * interval.seeds and abs(interval.mean - mean) <= ROUNDING * size:
+            return None
+        return Part(
+            mean=interval.mean, low=interval.low, high=interval.high, scenes=interval.scenes, seeds=interval.seeds
+        )
 
     def best(self, metric: str, rows: Sequence[str], better: Better) -> frozenset[str]:
         """Those of these rows that `best_rows` names, and the aliases of these among them; none without values."""

@@ -52,6 +52,8 @@ class Score:
     low: float | None
     """Of the 95 % interval over scenes and seeds; None: fewer than two scenes or seeds have values."""
     high: float | None
+    part: str
+    """Mean and interval of the values that `low` and `high` are of, for people; empty: they are of all."""
     best: bool
     """Best mean of its column, or not significantly worse (`statistics.best`)."""
     seeds: int
@@ -184,6 +186,7 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
     interval, panel = found.interval(name, row.label), found.panels.get(name)
     over_seeds = interval is not None and interval.kind == "scenes and seeds"
     low, high = (found.limits(name, row.label) if over_seeds else None) or (None, None)
+    part = found.part(name, row.label)
     values, expected = (0, 0) if panel is None else found.counted(name, row.label)
     measured_seeds = 0 if panel is None else int(np.isfinite(panel.layout(row.computed_by)).any(axis=0).sum())
     bounds = found.bounds(name, row.label)
@@ -196,6 +199,7 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         mean=found.mean(name, row.label),
         low=low,
         high=high,
+        part=part.text(found.spec.words.units, column.decimals) if part is not None and low is not None else "",
         best=best,
         seeds=measured_seeds,
         seeds_expected=seeds,

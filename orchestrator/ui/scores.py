@@ -188,6 +188,7 @@ def _cell(score: Score, decimals: int, absent: str) -> str:
     if score.mean is None:
         return f"{absent}  "
     half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
+    half = f" ({score.part})" if score.part else half
     part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
     if score.at_worst is not None and score.at_best is not None:
         low, high = sorted((score.at_worst, score.at_best))

@@ -39,11 +39,6 @@ GENERAL: Sequence[Term] = (
         "false verdict among all of them stays below 5 %.",
     ),
     Term(
-        name="resamples",
-        also=("resample",),
-        meaning="The study drawn again from its own cases and seeds, with replacement, many times.",
-    ),
-    Term(
         name="inversion",
         also=("inversions", "inverted"),
         meaning="A pair of rows that two branches order differently: the first is better on one, the second "
