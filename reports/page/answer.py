@@ -75,7 +75,8 @@ def _strips(given: ReportInput, analysis: Analysis, found: Ranking) -> tuple[str
                 mean = analysis.mean(found.last.metric, row) if found.last.metric else None
                 score = number(mean, found.last.decimals)
                 frames = frames_of(by_row[row].path, spec, spec.chosen)
-                strips.append(AnswerStrip(row=row, place=place, score=score, frames=frames))
+                if frames is not None:
+                    strips.append(AnswerStrip(row=row, place=place, score=score, frames=frames))
         return case, strips
     return "", []
 
