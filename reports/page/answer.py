@@ -82,7 +82,7 @@ def _strips(given: ReportInput, analysis: Analysis, found: Ranking) -> tuple[str
 
 
 def _title(branch: RankedBranch) -> str:
-    unit = f", {branch.unit}" if branch.unit else ""
+    unit = f", {branch.unit}" if branch.unit not in ("", branch.name) else ""
     name = branch.name if branch.metric else f"{branch.name} (worst 0, best 1)"
     return f"{branch.branch}: {name}{unit}{' (less is better)' if branch.better == 'low' else ''}"
 
