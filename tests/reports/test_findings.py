@@ -12,7 +12,7 @@ from reports.analysis import analyse
 from reports.findings import Answer, Material, findings
 from reports.input import ReportInput, ResultLine
 from reports.page.page import page
-from workloads.study.findings import MARGIN_DB
+from workloads.study.effects import MARGIN_DB
 
 Change = Callable[[ResultLine], float]
 
