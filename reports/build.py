@@ -6,7 +6,7 @@ Everything is worked out before the first file is written, and each file appears
 from collections.abc import Collection
 from pathlib import Path
 
-from reports.against import Comparison, comparison_json
+from reports.against import ResultsComparison, comparison_json
 from reports.analysis import analyse
 from reports.comparable import violations
 from reports.figures.style import recorded
@@ -20,7 +20,7 @@ from reports.results_csv import results_csv
 
 
 def build(
-    folder: Path, input: ReportInput, formats: Collection[str] = (), against: Comparison | None = None
+    folder: Path, input: ReportInput, formats: Collection[str] = (), against: ResultsComparison | None = None
 ) -> list[str]:
     """Write `results.csv`, `report.json` and `index.html` into `folder`, which is made if need be.
 
@@ -41,14 +41,9 @@ def build(
     analysis = analyse(input)
     with recorded() as drawings:
         html = page(input, analysis, against)
-    files: dict[str, bytes] = {
-        name: text.encode("utf-8")
-        for name, text in {
-            RESULTS: results_csv(analysis.values, violations(input.controls)),
-            NUMBERS: indented(report_json(input, analysis)) + "\n",
-            PAGE: html,
-        }.items()
-    }
+    files = {NUMBERS: f"{indented(report_json(input, analysis))}\n".encode(), PAGE: html.encode()}
+    # The values come last: their text is the largest, and the rest is made without it.
+    files[RESULTS] = results_csv(analysis.values, violations(input.controls)).encode()
     files |= forms(input, analysis, drawings, formats)
     if against is not None:
         files["against.md"] = against_md(against).encode("utf-8")

@@ -33,7 +33,7 @@ class Column:
 
     names: tuple[Any, ...]
     """Distinct and sorted; some may be those of no value."""
-    at: Ints
+    at: npt.NDArray[np.int32]
     """Place among `names`, (values,)."""
 
     def is_in(self, names: Sequence[Any]) -> Bools:
@@ -65,11 +65,14 @@ class Columns:
         parts = {name: Column(names=column.names, at=column.at[chosen]) for name, column in self._named().items()}
         return Columns(**parts, value=self.value[chosen])
 
+    def order(self) -> Ints:
+        """Places of the values by row, axes, seed, branch, case, metric, unit; equal ones stay in their order."""
+        key = self.places("row", "axes", "seed", "branch", "case", "metric", "unit")
+        return np.argsort(key, kind="stable")
+
     def in_order(self) -> "Columns":
-        """The values sorted by row, axes, seed, branch, case, metric, unit; equal ones stay in their order."""
-        return self.of(
-            np.argsort(self.places("row", "axes", "seed", "branch", "case", "metric", "unit"), kind="stable")
-        )
+        """The values in that order."""
+        return self.of(self.order())
 
     def places(self, *columns: str) -> Ints:
         """One number for each combination of names in these columns, which sorts as they do, (values,)."""
@@ -118,4 +121,4 @@ def columns(lines: Sequence[ResultLine]) -> Columns:
 def _column(values: list[Any]) -> Column:
     names = tuple(sorted(set(values)))
     place = {name: i for i, name in enumerate(names)}
-    return Column(names=names, at=np.fromiter(map(place.__getitem__, values), np.int64, len(values)))
+    return Column(names=names, at=np.fromiter(map(place.__getitem__, values), np.int32, len(values)))

@@ -4,35 +4,43 @@ The encoder in C does not indent. Objects and lists without others inside need n
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+CONTAINERS = frozenset({dict, list, tuple})
 
-def indented(value: Any, depth: int = 0) -> str:
+
+def indented(value: Any) -> str:
     """`value` as text.
 
     Args:
         value: what JSON can hold: texts, numbers, null, lists and objects with texts as keys.
-        depth: how far inside another value it stands.
 
     Raises:
         ValueError: a number that is not finite.
         TypeError: a value of another type.
     """
+    return "".join(_pieces(value, 0))
+
+
+def _pieces(value: Any, depth: int) -> Iterator[str]:
+    """The text of a value that stands so far inside another one, in pieces: it may be large."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     if not inside:
-        return _encoder(0).encode(value)
-    if not any(isinstance(one, dict | list | tuple) for one in inside):
+        yield _encoder(0).encode(value)
+        return
+    inner, outer = f"\n{' ' * (depth + 1)}", f"\n{' ' * depth}"
+    if CONTAINERS.isdisjoint(map(type, inside)):
         text = _encoder(depth + 1).encode(value)
-        opened, parts, closed = text[0], text[1:-1], text[-1]
-    else:
-        texts = [indented(one, depth + 1) for one in inside]
-        if isinstance(value, Mapping):
-            texts = [f"{_encoder(0).encode(key)}: {text}" for key, text in zip(value, texts, strict=True)]
-        opened, closed = "{}" if isinstance(value, Mapping) else "[]"
-        parts = f",\n{' ' * (depth + 1)}".join(texts)
-    return f"{opened}\n{' ' * (depth + 1)}{parts}\n{' ' * depth}{closed}"
+        yield f"{text[0]}{inner}{text[1:-1]}{outer}{text[-1]}"
+        return
+    opened, closed = "{}" if isinstance(value, dict) else "[]"
+    keys = [f"{_encoder(0).encode(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
+    for i, (key, one) in enumerate(zip(keys, inside, strict=True)):
+        yield f"{',' if i else opened}{inner}{key}"
+        yield from _pieces(one, depth + 1)
+    yield f"{outer}{closed}"
 
 
 @cache

@@ -23,6 +23,8 @@ FAMILY = "family"
 CONTROLS = "controls"
 """A last column, where a control did not hold: `violated` in the lines that rest on it, else empty."""
 FURTHER = (FAMILY, CONTROLS)
+AT_ONCE = 1 << 16
+"""Lines that are made at a time."""
 DEFAULTS: Mapping[str, str] = {
     "seed": "0",
     "axes": "",
@@ -75,16 +77,22 @@ def results_csv(values: Columns, found: Sequence[Violation] = ()) -> str:
         values: in any order.
         found: controls that did not hold; with some, there is a column `controls`.
     """
-    values = values.in_order()
-    cells = _texts(values, "row", "seed", "axes", "branch")
-    cases = _texts(values, "case")
-    measures = _texts(values, "metric", "unit", "better")
-    numbers = map(repr, values.value.tolist())
-    columns: list[Iterable[str]] = [cells, cases, measures, numbers]
+    order = values.order()
+    parts = (values.of(order[i : i + AT_ONCE]) for i in range(0, len(order), AT_ONCE))
+    columns = (*COLUMNS, CONTROLS) if found else COLUMNS
+    return "".join([f"{','.join(columns)}\n", *(_lines(part, found) for part in parts)])
+
+
+def _lines(values: Columns, found: Sequence[Violation]) -> str:
+    columns: list[Iterable[str]] = [
+        _texts(values, "row", "seed", "axes", "branch"),
+        _texts(values, "case"),
+        _texts(values, "metric", "unit", "better"),
+        map(repr, values.value.tolist()),
+    ]
     if found:
         columns.append(VIOLATED if one else "" for one in violated(found, values).tolist())
-    lines = map(",".join, zip(*columns, strict=True))
-    return "\n".join([",".join((*COLUMNS, CONTROLS) if found else COLUMNS), *lines, ""])
+    return "\n".join([*map(",".join, zip(*columns, strict=True)), ""])
 
 
 def _texts(values: Columns, *columns: str) -> Iterator[str]:

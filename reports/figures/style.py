@@ -6,13 +6,14 @@ that one drawing serves light and dark. The bytes depend on the values alone.
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 INK, SOFT, LINE, PAPER = "#0a0b05", "#0a0b06", "#0a0b07", "#0a0b08"
@@ -137,13 +138,40 @@ def drawn(width: float, height: float, draw: Callable[[Figure], None]) -> str:
 
 def point(axes: Any, x: float, y: float, look: FamilyLook, spread: Spread | None) -> None:
     """One row's marker, with its limits where they are known."""
-    colour = look.colour
-    if spread is not None:
-        left, right, down, up = spread
-        axes.errorbar(
-            [x], [y], xerr=[[left], [right]], yerr=[[down], [up]], fmt="none", ecolor=colour, elinewidth=1.1, alpha=0.4
+    points(axes, [(x, y, look, spread)])
+
+
+def points(axes: Any, of: Sequence[tuple[float, float, FamilyLook, Spread | None]]) -> None:
+    """The markers of rows, (x, y, look, limits where they are known): those of one look together, as there may be many.
+
+    Args:
+        axes: what they stand in.
+        of: in the data's units.
+    """
+    for look in dict.fromkeys(look for _, _, look, _ in of):
+        own = [(x, y, spread) for x, y, its, spread in of if its == look]
+        barred = [(x, y, spread) for x, y, spread in own if spread is not None]
+        if barred:
+            left, right, down, up = np.array([spread for _, _, spread in barred], dtype=np.float64).T
+            axes.errorbar(
+                [x for x, _, _ in barred],
+                [y for _, y, _ in barred],
+                xerr=[left, right],
+                yerr=[down, up],
+                fmt="none",
+                ecolor=look.colour,
+                elinewidth=1.1,
+                alpha=0.4,
+            )
+        axes.plot(
+            [x for x, _, _ in own],
+            [y for _, y, _ in own],
+            look.marker,
+            color=look.colour,
+            markersize=8,
+            markeredgecolor=PAPER,
+            zorder=3,
         )
-    axes.plot([x], [y], look.marker, color=colour, markersize=8, markeredgecolor=PAPER, zorder=3)
 
 
 def _themed(svg: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
-from reports.figures.style import INK, FamilyLook, drawn, point
+from reports.figures.style import INK, FamilyLook, Spread, drawn, points
 from reports.input import Curve
 from reports.ranking import RankedBranch
 from reports.statistics.panel import Floats, row_label
@@ -35,10 +35,12 @@ def quality_against_cost(
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
+        drawn_rows: list[tuple[float, float, FamilyLook, Spread | None]] = []
         for row in rows:
             low, high = branch.limits.get(row, (branch.scores[row], branch.scores[row]))
             spread = (0.0, 0.0, branch.scores[row] - low, high - branch.scores[row])
-            point(axes, price[row], branch.scores[row], looks[row], spread)
+            drawn_rows.append((price[row], branch.scores[row], looks[row], spread))
+        points(axes, drawn_rows)
         names_beside(axes, [(price[row], branch.scores[row], row) for row in rows])
         if branch.better == "low":
             axes.invert_yaxis()
@@ -66,8 +68,8 @@ def loss_curves(
     for curve in curves:
         if curve.values:
             by_row.setdefault(row_label(curve.row, curve.axes), []).append(curve)
-    points = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // max(1, len(by_row))))
-    lines = {row: _mean_and_band(own, points) for row, own in by_row.items()}
+    most = min(MOST_POINTS, max(FEWEST_POINTS, ALL_POINTS // max(1, len(by_row))))
+    lines = {row: _mean_and_band(own, most) for row, own in by_row.items()}
     shown = [family for family in families if any(family_of[row] == family for row in lines)]
     if not shown:
         return ""

@@ -11,7 +11,7 @@ from reports.input import ReportInput, Strip
 from reports.statistics.panel import row_label
 from reports.statistics.scores import headline
 
-MOST_BYTES = 3 << 19
+MOST_BYTES = 1 << 20
 """Of the strips of a page, as files; in the page they are a third larger."""
 
 

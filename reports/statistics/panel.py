@@ -38,11 +38,11 @@ class Panel:
 
     @property
     def pooled(self) -> bool:
-        """Whether the metric has no scenes to resample."""
+        """Whether the metric has no scenes."""
         return self.scenes == (POOLED,)
 
     def without(self, rows: Collection[str]) -> "Panel":
-        """The panel with no values of these rows; scenes, and so resamples, stay the same."""
+        """The panel with no values of these rows; scenes stay the same."""
         kept = np.array([row not in rows for row in self.rows], dtype=np.float64)[:, None, None]
         return replace(self, total=self.total * kept, count=self.count * kept)
 
@@ -105,7 +105,7 @@ def panels(
         seeds: in order.
         variants: branch -> `BranchSpec.variant`.
 
-    Metrics of one branch share their scenes, in one order, so that resamples can be drawn jointly.
+    Metrics of one branch share their scenes, in one order.
 
     Raises:
         ValueError: two values for one row, seed, case and metric, or one that is not finite: a mean without it would be
@@ -119,13 +119,13 @@ def panels(
         )
     row_at = {row: i for i, row in enumerate(rows)}
     seed_at = {seed: i for i, seed in enumerate(seeds)}
-    # Sums depend on their order in the last digit; the report does not depend on the order of its input.
-    values = values.in_order()
     cells, cell_of = values.distinct("row", "axes")
     at_row = np.array([row_at.get(row_label(row, axes), -1) for row, axes in cells], dtype=np.int64)[cell_of]
     at_seed = np.array([seed_at.get(seed, -1) for seed in values.seed.names], dtype=np.int64)[values.seed.at]
-    kept = (at_row >= 0) & (at_seed >= 0)
-    values, at_row, at_seed = values.of(kept), at_row[kept], at_seed[kept]
+    # Sums depend on their order in the last digit; the report does not depend on the order of its input.
+    order = values.order()
+    order = order[((at_row >= 0) & (at_seed >= 0))[order]]
+    values, at_row, at_seed = values.of(order), at_row[order], at_seed[order]
     if not len(values):
         return {}
     found = {}
