@@ -24,7 +24,8 @@ from reports.statistics.inversions import inversions
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.scores import branch_score, normalised, scoring
 from reports.statistics.table import analyse
-from workloads.study.findings import AGREES, MARGIN_DB, QUESTIONS
+from workloads.study.effects import MARGIN_DB
+from workloads.study.findings import AGREES, QUESTIONS
 from workloads.study.report import REPORT
 
 BEGIN, END = "<!-- false verdicts: begin -->", "<!-- false verdicts: end -->"
