@@ -276,7 +276,10 @@ def plain(value: Any) -> Any:
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        found = {str(key): plain(item) for key, item in value.items()}
+        # What is plain already is not there twice: there may be many.
+        same = kind is dict and all(one is other for one, other in zip(found.values(), value.values(), strict=True))
+        return value if same else found
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, str):

@@ -77,10 +77,15 @@ def results_csv(values: Columns, found: Sequence[Violation] = ()) -> str:
         values: in any order.
         found: controls that did not hold; with some, there is a column `controls`.
     """
+    return "".join(results_pieces(values, found))
+
+
+def results_pieces(values: Columns, found: Sequence[Violation] = ()) -> Iterator[str]:
+    """`results_csv` in pieces, as the text may be large."""
+    yield ",".join((*COLUMNS, CONTROLS) if found else COLUMNS) + "\n"
     order = values.order()
-    parts = (values.of(order[i : i + AT_ONCE]) for i in range(0, len(order), AT_ONCE))
-    columns = (*COLUMNS, CONTROLS) if found else COLUMNS
-    return "".join([f"{','.join(columns)}\n", *(_lines(part, found) for part in parts)])
+    for i in range(0, len(order), AT_ONCE):
+        yield _lines(values.of(order[i : i + AT_ONCE]), found)
 
 
 def _lines(values: Columns, found: Sequence[Violation]) -> str:
