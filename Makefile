@@ -1,5 +1,5 @@
 # run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, chaos,
-# chaos-s3, adversaries, fix: for those who change the code.
+# chaos-s3, adversaries, calibrate, fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos chaos-s3 adversaries fix install
+.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos chaos-s3 adversaries calibrate fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -66,6 +66,11 @@ bench: $(INSTALLED)
 # Every metric of every branch against videos that remember nothing: half a minute, before a metric is added or changed.
 adversaries: $(INSTALLED)
 	$(BIN)/python tests/adversary_table.py
+
+# How often the report's limits miss in simulated worlds: some minutes; writes the table of docs/reference/calibration.md.
+calibrate: $(INSTALLED)
+	$(BIN)/python -m reports.statistics.calibration --write docs/reference/calibration.md
+	$(BIN)/python -m workloads.study.calibration --write docs/explanation/findings.md
 
 # Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)

@@ -82,8 +82,10 @@ class Results:
 
         Keys: `row`, `branch`, `metric`, `unit`, `better` ("high" or "low"), `mean`, `low` and `high` (95 % interval
         over scenes and seeds; None with one seed), `best` (the best mean of the branch, or not significantly worse),
-        `seeds` and `values` (how many were measured), `seeds_expected`, `values_expected`, `comparable` (False: a
-        control that it rests on did not hold), `reference` (a ceiling or floor). What was not measured is None.
+        `seeds` and `values` (how many were measured), `seeds_expected`, `values_expected`, `unanswered` (cases
+        that an instrument could not score), `at_worst` and `at_best` (the mean with these at the ends of the scale;
+        None: there are none), `comparable` (False: a control that it rests on did not hold), `reference` (a ceiling or
+        floor). What was not measured is None.
 
         Raises:
             PlanError: a pattern matches nothing.

@@ -164,6 +164,15 @@ class Study:
         with Ledger.read(self.home / NAME) as ledger:
             return ledger.durations()
 
+    def tracked_runs(self) -> Mapping[str, str]:
+        """Cell id -> http address of its run, where a server shows the study; it is asked, and need not answer."""
+        tracking = self.cluster.tracking
+        if tracking.kind != "mlflow" or tracking.uri is None:
+            return {}
+        from orchestrator.tracking.mlflow.pages import runs_of
+
+        return runs_of(self.plan, self.home, tracking.uri)
+
     def forecast(self, standings: Mapping[str, Standing], live: Mapping[str, LiveTime] | None = None) -> Forecast:
         """How long those of some jobs will take that are to be run or run now, and what they cost.
 

@@ -13,8 +13,8 @@ class NoRedirects(urllib.request.HTTPRedirectHandler):
         """Nothing is asked again."""
 
 
-def get(url: str, headers: Mapping[str, str], timeout_s: float) -> HTTPResponse:
-    """The answer to a GET, to be closed by the caller; a redirect is not followed.
+def get(url: str, headers: Mapping[str, str], timeout_s: float, content: bytes | None = None) -> HTTPResponse:
+    """The answer to a GET, or with `content` to a POST, to be closed by the caller; a redirect is not followed.
 
     Raises:
         urllib.error.HTTPError: the answer is no success; a redirect is none.
@@ -23,6 +23,6 @@ def get(url: str, headers: Mapping[str, str], timeout_s: float) -> HTTPResponse:
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError("no http address")
-    request = urllib.request.Request(url, headers=dict(headers))
+    request = urllib.request.Request(url, data=content, headers=dict(headers))
     found: HTTPResponse = urllib.request.build_opener(NoRedirects).open(request, timeout=timeout_s)
     return found

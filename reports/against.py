@@ -44,7 +44,7 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class RowChange:
     """One row and metric in both."""
 
     row: str
@@ -73,12 +73,12 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ResultsComparison:
     """Two sets of results."""
 
     ours: str
     theirs: str
-    changes: Sequence[Change]
+    changes: Sequence[RowChange]
     """Headline metrics first, then by metric and row."""
     rows_only_ours: Sequence[str]
     rows_only_theirs: Sequence[str]
@@ -92,7 +92,7 @@ class Comparison:
     """Prefix of a metric's name -> decimals."""
 
     @property
-    def headlines(self) -> Sequence[Change]:
+    def headlines(self) -> Sequence[RowChange]:
         """The changes of the metrics that stand for branches; if there are none, all."""
         return [change for change in self.changes if change.headline] or self.changes
 
@@ -102,7 +102,7 @@ def published_side(published: PublishedTables) -> Side:
     return Side(name=published.source, means=published.means)
 
 
-def compare(ours: Side, theirs: Side) -> Comparison:
+def compare(ours: Side, theirs: Side) -> ResultsComparison:
     """What differs.
 
     Args:
@@ -119,7 +119,7 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     of_branches = {
         f"{one.branch}/{one.metric}" for found in (first, second) if found is not None for one in headlines(found)
     }
-    changes: list[Change] = []
+    changes: list[RowChange] = []
     refused: list[tuple[str, str]] = []
     for metric in shared:
         reason = _incomparable(metric, first, second)
@@ -143,7 +143,7 @@ def compare(ours: Side, theirs: Side) -> Comparison:
             f"{ours.name} and {theirs.name} have no row and metric in common: {_some(rows_of[0])} and "
             f"{_some(rows_of[1])}; allowed: results with the same names of rows, branches and metrics"
         )
-    return Comparison(
+    return ResultsComparison(
         ours=ours.name,
         theirs=theirs.name,
         changes=_judged(changes),
@@ -157,7 +157,7 @@ def compare(ours: Side, theirs: Side) -> Comparison:
     )
 
 
-def comparison_json(found: Comparison) -> dict[str, Any]:
+def comparison_json(found: ResultsComparison) -> dict[str, Any]:
     """The comparison as JSON can hold it."""
     return {
         "version": 1,
@@ -230,12 +230,12 @@ def _change(
     theirs: Measured | None,
     *,
     headline: bool,
-) -> Change:
+) -> RowChange:
     panels = [None if found is None else found.panels.get(metric) for found in (ours, theirs)]
     known = next((panel for panel in panels if panel is not None), None)
     how, interval = _interval(row, ours, theirs, panels)
     branch, _, name = metric.partition("/")
-    return Change(
+    return RowChange(
         row=row,
         branch=branch,
         metric=name,
@@ -286,9 +286,9 @@ def _measured_at(panel: Panel, layout: Any) -> tuple[frozenset[str], frozenset[i
     )
 
 
-def _judged(changes: Sequence[Change]) -> list[Change]:
+def _judged(changes: Sequence[RowChange]) -> list[RowChange]:
     """The changes with adjusted p and verdict, headline metrics first: Holm over these, and over all others."""
-    found: list[Change] = []
+    found: list[RowChange] = []
     for headline in (True, False):
         part = [change for change in changes if change.headline == headline]
         with_p = [change for change in part if change.p_adjusted is not None]
@@ -299,7 +299,7 @@ def _judged(changes: Sequence[Change]) -> list[Change]:
     return found
 
 
-def _verdict(change: Change, p: float | None) -> Verdict:
+def _verdict(change: RowChange, p: float | None) -> Verdict:
     if change.low is not None and change.low == change.high == 0.0:
         return "the same"
     if p is None or change.over == "scenes only":

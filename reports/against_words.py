@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reports.against import Change, Comparison
+from reports.against import ResultsComparison, RowChange
 from reports.formats import number
 
 VERDICTS = ("better", "worse", "the same", "not told apart", "no verdict")
@@ -23,7 +23,7 @@ class ChangeLine:
     how: str
 
 
-def change_line(change: Change, found: Comparison) -> ChangeLine:
+def change_line(change: RowChange, found: ResultsComparison) -> ChangeLine:
     """One change with the decimals of its metric."""
     decimals = next((n for start, n in found.decimals.items() if change.metric.startswith(start)), 3)
     return ChangeLine(
@@ -40,7 +40,7 @@ def change_line(change: Change, found: Comparison) -> ChangeLine:
     )
 
 
-def summary(found: Comparison) -> list[str]:
+def summary(found: ResultsComparison) -> list[str]:
     """Sentences: how many rows changed, and how the differences were computed."""
     changes = found.headlines
     of = " of the metrics that stand for branches" if any(change.headline for change in changes) else ""
@@ -58,7 +58,7 @@ def summary(found: Comparison) -> list[str]:
     return lines
 
 
-def differing(found: Comparison, most: int | None = None, shown: Callable[[str], str] = str) -> list[str]:
+def differing(found: ResultsComparison, most: int | None = None, shown: Callable[[str], str] = str) -> list[str]:
     """What is only in one, what is not compared, and settings that differ.
 
     Args:

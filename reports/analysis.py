@@ -2,28 +2,29 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from reports.comparable import answered
+from reports.comparable import NOT_COMPARABLE, answered
 from reports.findings import Material, findings, not_in_profile
 from reports.group_results import groups_json
 from reports.input import ReportInput
-from reports.measured import AnalysedRow, Measured, combinations, measured
+from reports.measured import AnalysedRow, Measured, combinations, measured, with_failures
 from reports.noise import competing, repeated
 from reports.spec import PublishedTables, ReportSpec
 from reports.statistics import table as tables
+from reports.statistics.agreement_limits import AgreementLimits, agreement_limits, limits_json
 from reports.statistics.comparisons import comparisons
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.inversions import Inversions, inversions, inversions_json
 from reports.statistics.panel import row_label
-from reports.statistics.resampling import Draws, resample
 from reports.statistics.scores import scoring
 from reports.statistics.signal import SignalToNoise, signal_to_noise
 from reports.statistics.table import Table
+from reports.unanswered import scenarios
 
 ALL_ROWS = "all rows"
 """The table of a study that names none."""
@@ -33,7 +34,6 @@ ALL_ROWS = "all rows"
 class Analysis(Measured):
     """Everything that was computed."""
 
-    draws: Draws | None
     tables: Mapping[str, Table]
     main: str
     """Name of the table that figures are about, with the study's own values of the axes; empty: there is none."""
@@ -70,6 +70,14 @@ class Analysis(Measured):
             if signal is not None:
                 found[name] = signal
         return found
+
+    @cached_property
+    def agreement_limits(self) -> Mapping[str, Mapping[tuple[str, str], AgreementLimits]]:
+        """Table -> pair of branches -> limits of their agreement."""
+        return {
+            name: {pair: agreement_limits(table, pair, self.computed_by, self.panels) for pair in table.scoring.pairs}
+            for name, table in self.tables.items()
+        }
 
     def main_metrics(self, branch: str) -> list[str]:
         """The branch's metrics of the first tables, in their order."""
@@ -116,10 +124,18 @@ def analyse(given: ReportInput) -> Analysis:
         apart=frozenset(apart),
     )
     costs = _costs(given)
-    analysis = _analysis(found, resample(found.panels), named, costs, {}, asked)
+    analysis = _analysis(found, named, costs, {}, asked)
     if found.everything is not None:
-        of_all = _analysis(found.everything, resample(found.everything.panels), named, costs, {}, asked)
+        of_all = _analysis(found.everything, named, costs, {}, asked)
         analysis = replace(analysis, findings=answered(analysis.findings, of_all.findings, apart))
+    if bounded := _verdicts_with_failures(found, named, costs, asked):
+        analysis = replace(
+            analysis,
+            findings=[
+                one if one["verdict"] == NOT_COMPARABLE else {**one, "verdicts_with_failures": verdicts}
+                for one, verdicts in zip(analysis.findings, bounded, strict=True)
+            ],
+        )
     lacking = {name: [one for one in members if one in given.outside] for name, members in given_tables.items()}
     return replace(analysis, lacking={name: tuple(rows) for name, rows in lacking.items() if rows})
 
@@ -129,7 +145,7 @@ def analyse_published(spec: ReportSpec, published: PublishedTables) -> Analysis:
     rows = tuple(AnalysedRow(label=name, family=family, computed_by=name) for name, family in published.rows)
     scored = scoring(spec.branches, spec.contrast, spec.metrics.keys(), dict.fromkeys(published.means, "high"))
     found = Measured(spec=spec, scoring=scored, rows=rows, panels={}, means=published.means)
-    return _analysis(found, None, published.tables, {}, published.units)
+    return _analysis(found, published.tables, {}, published.units)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +161,6 @@ class _Asked:
 
 def _analysis(
     found: Measured,
-    draws: Draws | None,
     named: Mapping[str, Sequence[str]],
     costs: Mapping[str, Mapping[str, Mapping[str, float]]],
     units: Mapping[str, str],
@@ -153,7 +168,7 @@ def _analysis(
 ) -> Analysis:
     asked = asked or _Asked()
     spec, rows, means, scored, computed_by = found.spec, found.rows, found.means, found.scoring, found.computed_by
-    analysed = {name: tables.analyse(members, computed_by, means, draws, scored) for name, members in named.items()}
+    analysed = {name: tables.analyse(members, computed_by, means, scored) for name, members in named.items()}
     suffixes = [one.replace(";", "/") for one in asked.axes]
     mains = {
         suffix: name
@@ -172,7 +187,7 @@ def _analysis(
     materials = []
     for suffix in suffixes:
         name = mains.get(suffix, "")
-        table = analysed[name] if name else tables.analyse(ranked[suffix], computed_by, means, draws, scored)
+        table = analysed[name] if name else tables.analyse(ranked[suffix], computed_by, means, scored)
         price, price_name = price_of(spec, table.rows, costs)
         materials.append(
             Material(
@@ -211,11 +226,11 @@ def _analysis(
         means=means,
         gone=found.gone,
         outside=found.outside,
+        unanswered=found.unanswered,
         values=found.values,
         instruments=found.instruments,
         crossed_out=found.crossed_out,
         everything=found.everything,
-        draws=draws,
         tables=analysed,
         main=next(iter(mains.values()), ""),
         gains={row.label: gains[row.computed_by] for row in rows if row.computed_by in gains},
@@ -226,6 +241,26 @@ def _analysis(
         units=units,
         pools=pools,
     )
+
+
+def _verdicts_with_failures(
+    found: Measured,
+    named: Mapping[str, Sequence[str]],
+    costs: Mapping[str, Mapping[str, Mapping[str, float]]],
+    asked: "_Asked",
+) -> list[list[str]]:
+    """The verdicts of each finding with unanswered cases at worst and at best; empty: every case was answered."""
+    ranked = {row.label for row in found.rows if not row.reference}
+    rows = sorted(ranked & {row for name, one in found.unanswered.items() for row in one.rows(found.panels[name])})
+    if not rows:
+        return []
+    means = found.means.get(found.metric_of(found.scoring.ranked[-1]), {}) if found.scoring.ranked else {}
+    tried = []
+    for worst in scenarios(rows, means):
+        one = with_failures(found, worst)
+        findings_of = _analysis(one, named, costs, {}, asked).findings
+        tried.append([finding["verdict"] for finding in findings_of])
+    return [sorted(set(verdicts)) for verdicts in zip(*tried, strict=True)]
 
 
 def computed_json(analysis: Analysis) -> dict[str, Any]:
@@ -246,7 +281,9 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
                 "high": high,
                 "n": there,
                 "missing": None if there is None or expected is None else expected - there,
+                **({} if (bounds := shown.bounds(metric, row.label)) is None else vars(bounds)),
                 **({} if analysis.is_comparable(metric, row.label) else {"comparable": False}),
+                **({} if (part := shown.part(metric, row.label)) is None else {"limits_of": asdict(part)}),
             }
     return {
         "rows": rows,
@@ -254,6 +291,7 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
             name: {
                 **tables.as_json(table, analysis.comparisons[name]),
                 **inversions_json(table, analysis.inversions[name]),
+                **limits_json(table, analysis.agreement_limits[name]),
             }
             for name, table in analysis.tables.items()
         },

@@ -14,7 +14,6 @@ from reports.input import ReportInput
 from reports.ranking import RankedBranch, Ranking, ranking
 from reports.spec import ReferenceSpec, ReportSpec, Words
 from reports.statistics.intervals import LEVEL, Interval
-from reports.statistics.inversions import inverted
 
 MOST_NAMED = 4
 """Rows that a sentence names; of more it says how many."""
@@ -180,17 +179,14 @@ def _disagreement(analysis: Analysis, ranked: Ranking) -> str:
 
 
 def _most(analysis: Analysis) -> str:
-    """The table with the largest share of pairs that change order."""
-    shares = []
-    for name, table in analysis.tables.items():
-        count = len(table.rows) * (len(table.rows) - 1) // 2
-        found = len(inverted(table))
-        if found and count >= FEWEST_PAIRS:
-            shares.append((found / count, name, found, count))
-    if len(analysis.tables) < 2 or not shares:
+    """The table with the largest share of pairs that change order, beside what noise alone would give there."""
+    counts = [(name, count) for name in analysis.tables if (count := analysis.inversions[name].count) is not None]
+    large = [(name, count) for name, count in counts if count.observed and count.pairs >= FEWEST_PAIRS]
+    if len(analysis.tables) < 2 or not large:
         return ""
-    _, name, found, count = max(shares, key=lambda one: one[0])
-    return f" (most in the table {name}: {found} of {count})"
+    name, most = max(large, key=lambda one: one[1].observed / one[1].pairs)
+    noise = "" if most.expected is None else f", where noise alone would give {number(most.expected, 1)}"
+    return f" (most in the table {name}: {most.observed} of {most.pairs}{noise})"
 
 
 def _gaps(given: ReportInput, analysis: Analysis, ranked: Ranking | None) -> str:

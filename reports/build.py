@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 
-from reports.against import Comparison, comparison_json
+from reports.against import ResultsComparison, comparison_json
 from reports.analysis import analyse
 from reports.comparable import violations
 from reports.figures.style import recorded
@@ -21,7 +21,7 @@ from reports.results_csv import results_pieces
 
 
 def build(
-    folder: Path, input: ReportInput, formats: Collection[str] = (), against: Comparison | None = None
+    folder: Path, input: ReportInput, formats: Collection[str] = (), against: ResultsComparison | None = None
 ) -> list[str]:
     """Write `results.csv`, `report.json` and `index.html` into `folder`, which is made if need be.
 

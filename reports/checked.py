@@ -5,10 +5,11 @@ A value that contradicts the others is refused, and not left out: a mean without
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from reports.columns import Columns, Ints
+from reports.columns import Column, Columns, Ints
 from reports.input import CaseValues, ResultLine
 from reports.instruments import is_scored
 from reports.spec import ReportSpec
@@ -211,23 +212,19 @@ def _disjoint(columns: _Checked) -> Iterator[_Problem]:
     """
     values = columns.values
     group = values.places("axes", "branch", "row")
-    _, once = np.unique(values.places("axes", "branch", "row", "case"), return_index=True)
-    cases: dict[int, set[int]] = {}
-    for code, case in zip(group[once].tolist(), values.case.at[once].tolist(), strict=True):
-        if values.case.names[case] != POOLED:
-            cases.setdefault(code, set()).add(case)
+    cases, seeds = _names_of(group, values.case), _names_of(group, values.seed)
     first = dict(_first_of(group))
-    distinct: dict[tuple[int, int], dict[frozenset[int], int]] = {}
-    for code in sorted(cases, key=lambda code: first[code]):
-        own = frozenset(cases[code])
-        at = first[code]
-        others = distinct.setdefault((int(values.axes.at[at]), int(values.branch.at[at])), {})
-        if own in others:
+    known: dict[tuple[int, int], dict[tuple[frozenset[str], frozenset[int]], int]] = {}
+    for code in sorted(first, key=lambda code: first[code]):
+        at, own = first[code], (cases[code] - {POOLED}, seeds[code])
+        others = known.setdefault((int(values.axes.at[at]), int(values.branch.at[at])), {})
+        if not own[0] or own in others:
             continue
         for theirs, before in others.items():
-            if own.isdisjoint(theirs):
+            # Seeds may have cases of their own: then rows of other seeds share none as long as results are missing.
+            if own[0].isdisjoint(theirs[0]) and not own[1].isdisjoint(theirs[1]):
                 names = [row_label(columns.line(i).row, columns.line(i).axes) for i in (at, before)]
-                listed = [_listed([values.case.names[i] for i in sorted(of)], 2) for of in (own, theirs)]
+                listed = [_listed(sorted(of), 2) for of, _ in (own, theirs)]
                 text = (
                     f"{columns.line(at).branch}: row {names[0]!r} shares no case with row {names[1]!r}: "
                     f"{listed[0]} and {listed[1]}; allowed: rows that are measured on the same cases; "
@@ -236,6 +233,15 @@ def _disjoint(columns: _Checked) -> Iterator[_Problem]:
                 yield _Problem(at=at, other=before, text=_plain(text))
                 return
         others[own] = at
+
+
+def _names_of(group: Ints, column: Column) -> dict[int, frozenset[Any]]:
+    """Group -> the names that its values have in a column."""
+    pairs = np.unique(group * len(column.names) + column.at)
+    found: dict[int, set[Any]] = {}
+    for code, name in zip((pairs // len(column.names)).tolist(), (pairs % len(column.names)).tolist(), strict=True):
+        found.setdefault(code, set()).add(column.names[name])
+    return {code: frozenset(names) for code, names in found.items()}
 
 
 def _listed(names: Sequence[Hashable], shown: int = SHOWN) -> str:

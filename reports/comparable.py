@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,16 @@ class Violation:
 
     def concerns(self, label: str, branch: str) -> bool:
         """Whether numbers of a row (`row_label`) on a branch rest on it."""
-        of_row = not self.cells or any(row_of(cell) == label for cell in self.cells)
-        return of_row and self.branch in ("", branch)
+        return (not self.cells or label in self._labels) and self.branch in ("", branch)
 
     @property
     def rows(self) -> list[str]:
         """Labels of its rows, by name; empty: every row."""
-        return sorted({row_of(cell) for cell in self.cells})
+        return sorted(self._labels)
+
+    @cached_property
+    def _labels(self) -> frozenset[str]:
+        return frozenset(map(row_of, self.cells))
 
 
 def violations(controls: ControlsCertificate) -> tuple[Violation, ...]:

@@ -67,7 +67,7 @@ class Material:
     @property
     def has_cases(self) -> bool:
         """Whether there are case values, not only means."""
-        return self.table.draws is not None
+        return bool(self.panels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +145,12 @@ def _wanting(answer: Answer, material: Material) -> str:
     """What a finding with one seed lacks; empty: it has more."""
     if not _one_seed(answer, material):
         return ""
-    limits = f"limits are over {material.units} only" if answer.low is not None else "no limits"
+    limits = f"limits are over {material.units} only; " if answer.low is not None else ""
     seeds = sorted(set(material.seeds))
     if len(seeds) >= FEWEST_SEEDS:
-        return f"{limits}: its rows share one seed; a verdict needs their results for at least two"
+        return f"{limits}its rows share one seed; a verdict needs their results for at least two"
     more = seeds + [seed for seed in range(seeds[-1] + 1, seeds[-1] + WANTED_SEEDS)]
-    return f"{limits}; a verdict needs at least two seeds: run with 'seeds=[{','.join(map(str, more))}]'"
+    return f"{limits}a verdict needs at least two seeds: run with 'seeds=[{','.join(map(str, more))}]'"
 
 
 def _verdict(answer: Answer, p: float | None, material: Material) -> Verdict:

@@ -1,4 +1,4 @@
-"""Quality against size: which rows no other one matches with less, and in how many resamples."""
+"""Quality against size: which rows no other one matches with less, and of which that is sure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,10 @@ import numpy as np
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number, shaped
 from reports.spec import FrontierSpec
-from reports.statistics.frontier import on_frontier
+from reports.statistics.frontier import on_frontier, surely_on_frontier
+from reports.statistics.intervals import Bools
+from reports.statistics.pairs import row_pairs
+from reports.statistics.sure_order import ALPHA, sure_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +26,8 @@ class FrontierRow:
     high: float | None
     on: Mapping[str, bool]
     """Size -> whether no other row matches it with less."""
-    share: Mapping[str, float | None]
-    """Size -> share of the resamples in which that is so."""
+    sure: Mapping[str, bool | None]
+    """Size -> whether it surely is; None: that is open (`statistics.frontier.surely_on_frontier`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,8 @@ class Frontier:
             cells = [shaped(one.sizes[size.key], size.shape) for size in self.spec.sizes]
             cells += [number(one.mean, decimals), number(half, decimals)]
             for size in self.spec.sizes:
-                share = one.share[size.key]
-                cells += ["●" if one.on[size.key] else "", "" if share is None else f"{100 * share:.0f} %"]
+                sure = one.sure[size.key]
+                cells += ["●" if one.on[size.key] else "", "" if sure is None else "sure" if sure else "surely not"]
             found.append((one.row, cells))
         return found
 
@@ -74,12 +77,13 @@ def frontier(analysis: Analysis) -> Frontier | None:
         return None
     labels = tuple(row.label for row in rows)
     scores = np.array([sign * means[label] for label in labels])
-    drawn = None if analysis.draws is None else sign * analysis.draws.of(labels).metrics[spec.metric]
-    on, share = {}, {}
+    order = None if panel.pooled else sure_order([row_pairs({label: sign * panel.layout(label) for label in labels})])
+    on: dict[str, Bools] = {}
+    sure: dict[str, list[bool | None]] = {}
     for size in spec.sizes:
         sizes = np.array([float(row.sizes[size.key]) for row in rows])
         on[size.key] = on_frontier(sizes, scores)
-        share[size.key] = None if drawn is None else on_frontier(sizes, drawn).mean(axis=0)
+        sure[size.key] = [None] * len(rows) if order is None else surely_on_frontier(sizes, order.above[0] <= ALPHA)
     found = []
     for i, row in enumerate(rows):
         low, high = analysis.limits(spec.metric, row.label) or (None, None)
@@ -91,7 +95,7 @@ def frontier(analysis: Analysis) -> Frontier | None:
                 low=low,
                 high=high,
                 on={key: bool(values[i]) for key, values in on.items()},
-                share={key: None if values is None else float(values[i]) for key, values in share.items()},
+                sure={key: values[i] for key, values in sure.items()},
             )
         )
     found.sort(key=lambda one: (*one.sizes.values(), -sign * one.mean))

@@ -3,7 +3,7 @@
 What the report, `echo-matrix results` and `orchestrator.results` have in common: each number is worked out here once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from reports import instruments
 from reports.checked import check
 from reports.columns import Columns, columns
 from reports.comparable import CrossedOut, crossed_out
+from reports.formats import number
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.instruments import InstrumentAgreement
@@ -24,6 +25,7 @@ from reports.statistics.differences import intervals
 from reports.statistics.intervals import Interval
 from reports.statistics.panel import Panel, panels, row_label
 from reports.statistics.scores import Scoring, metric_of, scoring
+from reports.unanswered import Unanswered, filled, unanswered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,36 @@ class AnalysedRow:
     """What it is made of, factor -> level; empty: not known."""
     sizes: Mapping[str, float] = field(default_factory=dict)
     """Name -> number that follows from its declaration."""
+
+
+ROUNDING = 1e-9
+"""Relative difference below which two means are the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The complete block of a row's values that its limits are of, with its own mean."""
+
+    mean: float
+    low: float
+    high: float
+    scenes: int
+    seeds: int
+
+    def text(self, units: str, decimals: int) -> str:
+        """`15.2 ± 0.4 over 30 cases in 2 seeds`, for people."""
+        half = number((self.high - self.low) / 2, decimals)
+        seeds = f"{self.seeds} seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return f"{number(self.mean, decimals)} ± {half} over {self.scenes} {units} in {seeds}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanBounds:
+    """A mean of which cases are unanswered, between what it were with all of them at worst and at best."""
+
+    unanswered: int
+    at_worst: float
+    at_best: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +97,8 @@ class Measured:
     """How far instruments agree on the values (`instruments.py`)."""
     crossed_out: CrossedOut | None = None
     """Rows whose controls did not hold: they have no values here on the branches concerned; None: all held."""
+    unanswered: Mapping[str, Unanswered] = field(default_factory=dict)
+    """`branch/metric` -> cases that an instrument did not answer, of metrics that have any."""
     everything: "Measured | None" = None
     """The same with the values of these rows, which are shown crossed out; None: all controls held."""
 
@@ -120,12 +154,48 @@ class Measured:
         return {}
 
     def limits(self, metric: str, row: str) -> tuple[float, float] | None:
-        """Low and high of the interval, around the mean of all values; None without interval."""
+        """Low and high of the interval; None without interval.
+
+        They lie around the mean of the values that they were computed from: where that is not the row's mean,
+        `part` tells which it is.
+        """
         interval, mean = self.interval(metric, row), self.mean(metric, row)
         if interval is None or mean is None:
             return None
+        if self.part(metric, row) is not None:
+            return interval.low, interval.high
         half = (interval.high - interval.low) / 2
         return mean - half, mean + half
+
+    def bounds(self, metric: str, row: str) -> MeanBounds | None:
+        """The row's mean with its unanswered cases at worst and at best; None: every case was answered."""
+        lost, panel = self.unanswered.get(metric), self.panels.get(metric)
+        if lost is None or panel is None:
+            return None
+        at = panel.rows.index(self.computed_by[row])
+        count = int(lost.count[at].sum())
+        if not count:
+            return None
+        total, cases = panel.total[at].sum(), panel.count[at].sum() + count
+        worst, best = ((total + float(side[at].sum())) / cases for side in (lost.worst, lost.best))
+        return MeanBounds(unanswered=count, at_worst=float(worst), at_best=float(best))
+
+    def part(self, metric: str, row: str) -> Part | None:
+        """What a row's limits were computed from, where that is not all of its values alike; None: it is, or none.
+
+        It is the largest complete block of scenes and seeds, in which every scene counts alike, however many of its
+        cases are there.
+        """
+        interval, mean = self.interval(metric, row), self.mean(metric, row)
+        if interval is None or mean is None:
+            return None
+        cells = int(np.isfinite(self.panels[metric].layout(self.computed_by[row])).sum())
+        size = max(abs(mean), abs(interval.mean), interval.high - interval.low)
+        if cells == interval.scenes * interval.seeds and abs(interval.mean - mean) <= ROUNDING * size:
+            return None
+        return Part(
+            mean=interval.mean, low=interval.low, high=interval.high, scenes=interval.scenes, seeds=interval.seeds
+        )
 
     def best(self, metric: str, rows: Sequence[str], better: Better) -> frozenset[str]:
         """Those of these rows that `best_rows` names, and the aliases of these among them; none without values."""
@@ -196,6 +266,7 @@ def measured(given: CaseValues, axes: Sequence[str]) -> Measured:
         rows=rows,
         panels=found,
         means={name: _means(panel) for name, panel in found.items()},
+        unanswered=unanswered(lines, found, given.spec.instruments, given.missing, variants),
         gone=gone,
         outside=outside,
         values=values,
@@ -213,4 +284,17 @@ def _comparable(whole: Measured, crossed: CrossedOut) -> Measured:
     """Without the values of rows that are not comparable."""
     kept = {name: panel.without(crossed.rows([name.partition("/")[0]])) for name, panel in whole.panels.items()}
     means = {name: _means(panel) for name, panel in kept.items()}
-    return replace(whole, panels=kept, means=means, crossed_out=crossed, everything=whole)
+    lost = {
+        name: one.without(whole.panels[name], crossed.rows([name.partition("/")[0]]))
+        for name, one in whole.unanswered.items()
+    }
+    return replace(whole, panels=kept, means=means, unanswered=lost, crossed_out=crossed, everything=whole)
+
+
+def with_failures(found: Measured, worst: Collection[str]) -> Measured:
+    """The measured values with one for every unanswered case: the worst in these rows, the best in the others."""
+    panels = {
+        name: filled(panel, found.unanswered[name], worst) if name in found.unanswered else panel
+        for name, panel in found.panels.items()
+    }
+    return replace(found, panels=panels, means={name: _means(panel) for name, panel in panels.items()}, unanswered={})

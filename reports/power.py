@@ -11,7 +11,7 @@ from reports.input import CaseValues
 from reports.measured import Measured
 from reports.noise import noise_difference
 from reports.spec import SmallestEffect
-from reports.statistics.intervals import complete
+from reports.statistics.intervals import largest_block
 from reports.statistics.panel import Floats, row_label
 from reports.statistics.power import (
     POWER,
@@ -19,9 +19,10 @@ from reports.statistics.power import (
     PilotVariance,
     design_power,
     pilot_variance,
-    variance_of_mean,
+    with_pooled_seeds,
     with_seed_of_noise,
 )
+from reports.statistics.seed_scatter import seed_scatter
 
 MOST_SEEDS = 10
 """Designs of up to so many seeds are tabulated where nothing else is asked."""
@@ -54,7 +55,12 @@ def pilot_metric(found: Measured, asked: str = "") -> str:
 
 
 def paired_pilot(
-    found: Measured, metric: str, pairs: Sequence[tuple[str, str]], again: Floats | None = None
+    found: Measured,
+    metric: str,
+    pairs: Sequence[tuple[str, str]],
+    again: Floats | None = None,
+    *,
+    of_finding: bool = False,
 ) -> PairedPilot | None:
     """The pilot of one comparison; None: under two scenes were measured for all of its rows.
 
@@ -63,18 +69,38 @@ def paired_pilot(
         metric: `branch/metric` with scenes.
         pairs: labels of rows (a, b).
         again: (scenes, 1), the noise row minus its row, which tells the variance of seeds where there is one seed.
+        of_finding: whether the test is that of findings, which takes the scatter over seeds of all rows with the same
+            values of the axes (`statistics.seed_scatter`); else that of the row-to-row table.
     """
     panel = found.panels[metric]
-    rows = [found.computed_by.get(row, row) for pair in pairs for row in pair]
-    if any(row not in panel.rows for row in rows):
+    weights: dict[str, float] = {}
+    for pair in pairs:
+        for row, sign in zip(pair, (1.0, -1.0), strict=True):
+            computed = found.computed_by.get(row, row)
+            weights[computed] = weights.get(computed, 0.0) + sign / len(pairs)
+    if any(row not in panel.rows for row in weights):
         return None
-    layouts = complete([panel.layout(row) for row in rows]).layouts
-    if min(layouts[0].shape[0] - 1, layouts[0].shape[1]) < 1:
+    layouts = np.stack([panel.layout(row) for row in weights])
+    scenes, seeds = largest_block(np.asarray(np.isfinite(layouts).all(axis=0)))
+    if scenes.sum() < 2 or not seeds.any():
         return None
-    difference: Floats = np.mean([a - b for a, b in zip(layouts[::2], layouts[1::2], strict=True)], axis=0)
+    difference: Floats = np.tensordot(np.array(list(weights.values())), layouts[:, scenes][:, :, seeds], axes=1)
     pilot = pilot_variance(difference)
     if pilot.seeds == 1 and again is not None and len(again) > 1:
         pilot = with_seed_of_noise(pilot, again)
+    if of_finding and pilot.seeds > 1:
+        axes = next(iter(weights)).partition("/")[2]
+        pool = [
+            panel.layout(row.label)[scenes][:, seeds]
+            for row in found.rows
+            if not row.reference
+            and row.computed_by == row.label
+            and row.label.partition("/")[2] == axes
+            and row.label in panel.rows
+        ]
+        scatter = seed_scatter([np.stack([one.mean(axis=0) for one in pool if np.isfinite(one).all()])])
+        if scatter is not None:
+            pilot = with_pooled_seeds(pilot, scatter, np.array(list(weights.values())))
     return PairedPilot(pairs=tuple(pairs), effect=float(difference.mean()), pilot=pilot)
 
 
@@ -129,11 +155,6 @@ def designs(
     return [design_power(effect, of, i, s, power=power, claim=claim) for i in scenes for s in seeds]
 
 
-def freedom_of(pilot: PilotVariance) -> float:
-    """Degrees of freedom of the test in the pilot's own design; 1 with one seed."""
-    return variance_of_mean(pilot.estimate, pilot.scenes, pilot.seeds)[1] if pilot.seeds > 1 else 1.0
-
-
 def power_json(given: CaseValues, found: Measured, main: str = "") -> dict[str, Any]:
     """The key `power` of report.json: what the findings ask, and what seeds tell it with the scenes of these results.
 
@@ -154,7 +175,7 @@ def _asked(given: CaseValues, found: Measured, one: SmallestEffect, axes: str) -
     if metric not in found.panels or found.panels[metric].pooled:
         return None
     pairs = [(row_label(a, axes), row_label(b, axes)) for a, b in one.pairs]
-    paired = paired_pilot(found, metric, pairs, noise_difference(given, metric))
+    paired = paired_pilot(found, metric, pairs, noise_difference(given, metric), of_finding=True)
     if paired is None:
         return None
     pilot = paired.pilot

@@ -92,7 +92,7 @@ def ranking(analysis: Analysis) -> Ranking | None:
         for row in analysis.rows
         if not row.reference and row.label == row.computed_by and row.label.partition("/")[2] == suffix
     )
-    table = tables.analyse(rows, analysis.computed_by, analysis.means, None, analysis.scoring)
+    table = tables.analyse(rows, analysis.computed_by, analysis.means, analysis.scoring)
     layouts = {branch: _layouts(analysis, table, branch) for branch in ranked}
     branches = tuple(_branch(analysis, table, branch, layouts[branch]) for branch in ranked)
     last = branches[-1]

@@ -57,7 +57,7 @@ class ScaledMetric:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class PerformanceProfile:
     """Performance profiles of the rows of the main table on a branch."""
 
     branch: str
@@ -98,14 +98,14 @@ def scaled_metrics(analysis: Analysis) -> list[ScaledMetric]:
     return found
 
 
-def profiles(analysis: Analysis, on_scale: Sequence[ScaledMetric]) -> list[Profile]:
+def profiles(analysis: Analysis, on_scale: Sequence[ScaledMetric]) -> list[PerformanceProfile]:
     """A profile for each branch of the contrast, of the parts of its score that are on the scale.
 
     Parts whose floor or ceiling is a cap take part only where no other does.
     """
     table, spec = analysis.tables.get(analysis.main), analysis.spec.references
     known = {one.metric: one for one in on_scale if one.is_scaled}
-    found: list[Profile] = []
+    found: list[PerformanceProfile] = []
     if table is None or spec is None:
         return found
     for branch in analysis.scoring.ranked:
@@ -117,7 +117,7 @@ def profiles(analysis: Analysis, on_scale: Sequence[ScaledMetric]) -> list[Profi
         scores = {row: values for row, values in scores.items() if np.isfinite(values).any()}
         if scores:
             found.append(
-                Profile(
+                PerformanceProfile(
                     branch=branch,
                     metrics=[one.metric for one in parts],
                     thresholds=THRESHOLDS,

@@ -52,6 +52,8 @@ class Score:
     low: float | None
     """Of the 95 % interval over scenes and seeds; None: fewer than two scenes or seeds have values."""
     high: float | None
+    part: str
+    """Mean and interval of the values that `low` and `high` are of, for people; empty: they are of all."""
     best: bool
     """Best mean of its column, or not significantly worse (`statistics.best`)."""
     seeds: int
@@ -60,6 +62,11 @@ class Score:
     values: int
     """Cases × seeds with a value."""
     values_expected: int
+    unanswered: int
+    """Cases × seeds that an instrument did not answer: values of them are missing, and need not be like the others."""
+    at_worst: float | None
+    """The mean with all of these at the worst of their scale; None: there are none."""
+    at_best: float | None
     comparable: bool
     """False: a control that it rests on did not hold, so that it is best of nothing and crossed out."""
 
@@ -179,8 +186,10 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
     interval, panel = found.interval(name, row.label), found.panels.get(name)
     over_seeds = interval is not None and interval.kind == "scenes and seeds"
     low, high = (found.limits(name, row.label) if over_seeds else None) or (None, None)
+    part = found.part(name, row.label)
     values, expected = (0, 0) if panel is None else found.counted(name, row.label)
     measured_seeds = 0 if panel is None else int(np.isfinite(panel.layout(row.computed_by)).any(axis=0).sum())
+    bounds = found.bounds(name, row.label)
     return Score(
         row=row.label,
         branch=column.branch,
@@ -190,10 +199,14 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         mean=found.mean(name, row.label),
         low=low,
         high=high,
+        part=part.text(found.spec.words.units, column.decimals) if part is not None and low is not None else "",
         best=best,
         seeds=measured_seeds,
         seeds_expected=seeds,
         values=values,
         values_expected=expected,
+        unanswered=0 if bounds is None else bounds.unanswered,
+        at_worst=None if bounds is None else bounds.at_worst,
+        at_best=None if bounds is None else bounds.at_best,
         comparable=comparable,
     )

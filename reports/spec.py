@@ -49,6 +49,16 @@ class BranchSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerScale:
+    """The range of a metric of an instrument that may fail to answer a case."""
+
+    worst: float
+    best: float
+    needs: str = ""
+    """A metric of the case: where it is 0, the value is `worst` whatever the instrument would have answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class InstrumentSpec:
     """Metrics that several instruments (judges, annotators) score on the same cases; units name the instrument."""
 
@@ -60,6 +70,8 @@ class InstrumentSpec:
     """Prefixes of units that are not part of an instrument's name; units of instruments have the first one."""
     branches: Sequence[str] = ()
     """Branches on which they are compared, in order; empty: all."""
+    scales: Mapping[str, AnswerScale] = field(default_factory=dict)
+    """Metric -> its range, of those that rest on the instrument's answer: bounds of means with unanswered cases."""
     preferred: Callable[[Mapping[str, Any]], Sequence[str]] = lambda _: ()
     """Controls -> units in order of preference; the first with values leads, else the most common one."""
     caption: str = "Totals of the same cases by two of them; {leading} leads."
@@ -339,6 +351,8 @@ class ReportSpec:
     """Returns the findings as (id, statement, test); called when the report is written."""
     smallest_effects: Sequence[SmallestEffect] = ()
     """What the findings have to be able to tell; those without one are not asked."""
+    pilot: Path | None = None
+    """The keys `profile` and `power` of a report.json of earlier results, which `plan` uses before there are others."""
     finding_decimals: Mapping[str, int] = field(default_factory=dict)
     """Unit of an effect -> decimals; by default 2."""
     tiles: Sequence[DifferenceTile] = ()

@@ -40,22 +40,21 @@ class Unresolved:
     """Of the effect asked for."""
     seeds: int
     scenes: int
-    profile: str
-    """Of the results whose variances these are."""
-    is_of_other_profile: bool
-    """Whether the plan is of another one."""
+    variances: str
+    """Whose they are; empty: of this profile's results."""
     command: str
-    """That says which seeds and scenes would do."""
+    """That says which seeds and scenes would do; empty: the results are not there."""
 
     def __str__(self) -> str:
         """One line for people."""
         unit = self.unit.partition(":")[0]
         resolved = f"{self.detectable:.2g} {unit}".rstrip()
         asks = f"a margin of {self.effect:g}" if self.claim == "equivalence" else f"{self.effect:g}"
-        of = f" (variances of profile {self.profile})" if self.is_of_other_profile else ""
+        of = f" (variances of {self.variances})" if self.variances else ""
+        what_next = f": `{self.command}`" if self.command else ""
         return (
             f"finding {self.finding}: {counted(self.seeds, 'seed')} × {counted(self.scenes, 'scene')} resolve "
-            f"{resolved} (power {POWER:g}); it asks {asks}{of}: `{self.command}`"
+            f"{resolved} (power {POWER:g}); it asks {asks}{of}{what_next}"
         )
 
 
@@ -89,15 +88,18 @@ def unresolved(plan: Plan, home: Path) -> list[Unresolved]:
         return []
     scenes = plan.workload.scenes(plan.cells)
     found: list[Unresolved] = []
-    for profile, known in _pilots(plan, home).items():
-        for entry in known:
-            declared = asked.pop(entry["id"], None)
-            if declared is None or not _rows_are_there(declared, plan):
+    for pilot in _pilots(plan, home):
+        for entry in pilot.findings:
+            declared = asked.get(entry["id"])
+            if declared is None or not _is_of(entry, declared, plan):
                 continue
             count = scenes.get(entry["metric"].partition("/")[0])
             at = entry["scenes"] if count is None else count.number
             design = _design(entry, declared, seeds, at)
-            if design is None or design["power"] >= POWER:
+            if design is None:
+                continue
+            del asked[declared.finding]
+            if design["power"] >= POWER:
                 continue
             found.append(
                 Unresolved(
@@ -110,10 +112,8 @@ def unresolved(plan: Plan, home: Path) -> list[Unresolved]:
                     power=design["power"],
                     seeds=seeds,
                     scenes=at,
-                    profile=profile,
-                    is_of_other_profile=profile != plan.profile,
-                    command=f"echo-matrix power --finding {shlex.quote(declared.finding)}"
-                    + ("" if profile == plan.profile else f" --profile {shlex.quote(profile)}"),
+                    variances=pilot.words(plan),
+                    command=pilot.command(declared.finding, plan),
                 )
             )
     order = [one.finding for one in report_spec(plan.workload).smallest_effects]
@@ -124,20 +124,58 @@ def _seeds(plan: Plan) -> int:
     return len({cell.seed for cell in plan.cells})
 
 
-def _rows_are_there(declared: SmallestEffect, plan: Plan) -> bool:
-    return {row for pair in declared.pairs for row in pair} <= {cell.row for cell in plan.cells}
+def _is_of(entry: Mapping[str, Any], declared: SmallestEffect, plan: Plan) -> bool:
+    """Whether the plan has the rows of a finding, and what is known is of the metric that it is about."""
+    if not {row for pair in declared.pairs for row in pair} <= {cell.row for cell in plan.cells}:
+        return False
+    if "/" in declared.metric:
+        return bool(entry["metric"] == declared.metric)
+    branches = report_spec(plan.workload).branches
+    heads = {f"{one.name}/{one.score[0].metric}" for one in branches if one.name == declared.metric and one.score}
+    return not heads or entry["metric"] in heads
 
 
-def _pilots(plan: Plan, home: Path) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """Profile -> what its report knows of each finding; that of the plan's profile first, then those kept beside it."""
-    found: dict[str, Sequence[Mapping[str, Any]]] = {}
-    for path in [home / "report" / NUMBERS, *sorted(home.glob(f"report-*/{NUMBERS}"))]:
+_TYPES = {"id": str, "metric": str, "unit": str, "scenes": int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pilot:
+    """What a report knows of the findings."""
+
+    profile: str
+    findings: Sequence[Mapping[str, Any]]
+    is_here: bool
+    """Whether its results are in this home; else it is part of the study."""
+
+    def words(self, plan: Plan) -> str:
+        """Whose variances these are; empty: of the plan's profile, here."""
+        if not self.is_here:
+            return f"earlier results, profile {self.profile}"
+        return "" if self.profile == plan.profile else f"profile {self.profile}"
+
+    def command(self, finding: str, plan: Plan) -> str:
+        """That shows the table; empty: it needs the results."""
+        if not self.is_here:
+            return ""
+        profile = "" if self.profile == plan.profile else f" --profile {shlex.quote(self.profile)}"
+        return f"echo-matrix power --finding {shlex.quote(finding)}{profile}"
+
+
+def _pilots(plan: Plan, home: Path) -> list[_Pilot]:
+    """The report of the plan's profile first, then those kept beside it, then what is part of the study."""
+    found: list[_Pilot] = []
+    committed = report_spec(plan.workload).pilot
+    here = [home / "report" / NUMBERS, *sorted(home.glob(f"report-*/{NUMBERS}"))]
+    for path in here if committed is None else [*here, committed]:
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
-            found.setdefault(str(report["profile"]), [dict(one) for one in report["power"]["findings"]])
+            findings = [dict(one) for one in report["power"]["findings"]]
+            if not all(isinstance(one[key], kind) for one in findings for key, kind in _TYPES.items()):
+                continue
+            found.append(_Pilot(profile=str(report["profile"]), findings=findings, is_here=path != committed))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # there is none yet, an older one, or one that was edited: nothing is known
-    return dict(sorted(found.items(), key=lambda one: one[0] != plan.profile))
+    return sorted(found, key=lambda one: (not one.is_here, one.profile != plan.profile))
 
 
 def _design(entry: Mapping[str, Any], declared: SmallestEffect, seeds: int, scenes: int) -> Mapping[str, float] | None:
@@ -147,7 +185,9 @@ def _design(entry: Mapping[str, Any], declared: SmallestEffect, seeds: int, scen
         for one in entry["designs"] if same else ():
             if one["seeds"] == seeds:
                 return {"detectable": float(one["detectable"]), "power": float(one["power"])}
-        variance = {name: float(entry["variance"][name]) for name in ("scene", "seed", "rest")}
+        known: Mapping[str, Any] = entry["variance"]
+        variance = {name: float(known[name]) for name in ("scene", "seed", "rest")}
+        pooled = {} if known.get("pooled") is None else {n: float(known[n]) for n in ("pooled", "pooled_rows")}
     except (KeyError, TypeError, ValueError):
         return None
     if scenes < 2:
@@ -155,6 +195,6 @@ def _design(entry: Mapping[str, Any], declared: SmallestEffect, seeds: int, scen
     from reports.statistics.power import VarianceComponents, design_power
 
     found = design_power(
-        declared.effect, VarianceComponents(**variance), scenes, seeds, power=POWER, claim=declared.claim
+        declared.effect, VarianceComponents(**variance, **pooled), scenes, seeds, power=POWER, claim=declared.claim
     )
     return {"detectable": found.detectable, "power": found.power}

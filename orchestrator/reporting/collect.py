@@ -107,6 +107,7 @@ def report_input(
     store: StoreReader,
     durations: Iterable[Duration] = (),
     registered: Sequence[Entry] = (),
+    runs: Mapping[str, str] | None = None,
 ) -> ReportInput:
     """The report's input.
 
@@ -116,6 +117,7 @@ def report_input(
         store: has the artifacts.
         durations: how long jobs took, of this plan and of others.
         registered: what was registered of it, oldest first.
+        runs: cell id -> http address of its run in the tracker, as far as known.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -157,6 +159,7 @@ def report_input(
                     branch=branch or "",
                     job=plan.jobs[job].label,
                     fingerprint=plan.jobs[job].fingerprint,
+                    run=(runs or {}).get(cell.id, ""),
                 )
             )
             shown = reader.videos(job, plan.jobs[job].part_of(cell)) if spec.videos and branch in filmed else ()

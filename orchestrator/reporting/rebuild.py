@@ -15,12 +15,13 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.registration.file import Entry
+from orchestrator.requirements import missing_libraries
 from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput
 from reports.spec import ReportSpec
 
 if TYPE_CHECKING:  # what writes it is imported only then
-    from reports.against import Comparison
+    from reports.against import ResultsComparison
 
 DIGEST = ".input-digest"
 """File in the report folder with the digest of the report's input, and of each file that was written from it."""
@@ -75,11 +76,12 @@ def report_if_needed(
     registered: Sequence[Entry] = (),
     formats: Collection[str] = (),
     tell: Tell = _silent,
+    runs: Callable[[], Mapping[str, str]] = dict,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
-    `registered` is what was registered of the plan.
+    `registered` is what was registered of the plan, and `runs` returns addresses of cells' runs (`report_input`).
 
     Raises:
         PlanError: the results contradict each other.
@@ -88,7 +90,7 @@ def report_if_needed(
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations(), registered)
+    given = report_input(plan, standings, store, durations(), registered, runs())
     try:
         return _rebuild(folder, given, input_digest(given), quick, formats, tell)
     except ValueError as error:
@@ -100,7 +102,7 @@ def write_report(
     given: ReportInput,
     formats: Collection[str] = (),
     tell: Tell = _silent,
-    against: "Comparison | None" = None,
+    against: "ResultsComparison | None" = None,
 ) -> None:
     """Write the report into a folder of its own: a new or empty one, or one with a report.
 
@@ -141,7 +143,7 @@ def _rebuild(
     tell: Tell,
     *,
     replaced: bool = False,
-    against: "Comparison | None" = None,
+    against: "ResultsComparison | None" = None,
 ) -> bool:
     remembered = _remembered(folder)
     note: dict[str, Any] = {"digest": digest, "quick": quick, "profile": given.profile}
@@ -161,8 +163,11 @@ def _rebuild(
             tell(f"{folder / name} was edited since it was written: it is written anew, and the edited one is {aside}")
         _write_note(folder, {"profile": given.profile})  # the digest no longer matches from here on
     from reports.build import build
+    from reports.forms.forms import FORMATS
 
-    wanted = sorted({*formats, *_formats_of(remembered)})
+    # What was asked for earlier may need what is not installed here.
+    earlier = (name for name in _formats_of(remembered) if not missing_libraries(FORMATS.get(name, (name,))))
+    wanted = sorted({*formats, *earlier})
     names = build(folder, given, wanted, against)
     for name in {*_files_of(remembered)} - {*names}:  # of a table or figure that there is no more
         (folder / name).unlink(missing_ok=True)

@@ -138,6 +138,8 @@ def _legend(board: Scoreboard) -> list[str]:
         lines.append("one seed: no intervals, and another training may change the order")
     if any(score.mean is not None and _is_partial(score) for score in shown):
         lines.append("(k/n) k of n values exist; a row that lacks a whole seed is not marked")
+    if any(score.unanswered for score in shown):
+        lines.append("[a to b] the mean if every case without an answer were at the worst or at the best of its scale")
     if fewer := [row for row in board.rows if _has_fewer_seeds(board, row)]:
         lines.append(f"never marked, since the matrix excludes some of their seeds: {shortened(fewer, SHOWN)}")
     return lines
@@ -186,7 +188,11 @@ def _cell(score: Score, decimals: int, absent: str) -> str:
     if score.mean is None:
         return f"{absent}  "
     half = "" if score.low is None or score.high is None else f" ± {number((score.high - score.low) / 2, decimals)}"
+    half = f" ({score.part})" if score.part else half
     part = f" ({score.values}/{score.values_expected})" if _is_partial(score) else ""
+    if score.at_worst is not None and score.at_best is not None:
+        low, high = sorted((score.at_worst, score.at_best))
+        part += f" [{number(low, decimals)} to {number(high, decimals)}]"
     mark = CROSSED_OUT if not score.comparable else BEST if score.best else " "
     return f"{number(score.mean, decimals)}{half}{part} {mark}"
 

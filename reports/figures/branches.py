@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from reports.figures.labels import MOST_LETTERS, ends, names_beside, names_in_column, shortened
 from reports.figures.style import INK, PAPER, FamilyLook, Spread, drawn, points
 from reports.statistics.agreement import pearson
-from reports.statistics.intervals import LEVEL
-from reports.statistics.resampling import limits
+from reports.statistics.panel import Panel
+from reports.statistics.score_limits import score_limits
 from reports.statistics.scores import normalised
 from reports.statistics.table import Table, branch_ranks
 
@@ -50,10 +50,15 @@ def normalised_branches(table: Table, looks: Mapping[str, FamilyLook], contrast:
     return drawn(6.4, 0.9 + 0.36 * len(order), draw)
 
 
-def scatter(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[str, str], labels: tuple[str, str]) -> str:
-    """The second branch against the first, a point a row, with r."""
+def scatter(
+    table: Table,
+    looks: Mapping[str, FamilyLook],
+    contrast: tuple[str, str],
+    labels: tuple[str, str],
+    spread: Mapping[str, Spread],
+) -> str:
+    """The second branch against the first, a point a row, with r; `spread` has the rows' bars, as of `spreads`."""
     x, y = (table.scores[branch] for branch in contrast)
-    spread = _spread(table, contrast)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -82,7 +87,7 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
             axes.set_xlabel(_which(rows, every, second))
         for i in rows:
             a, b = float(place[first][i]), float(place[second][i])
-            look, weight = looks[table.rows[i]], 1.4 + 0.35 * abs(a - b)
+            look, weight = looks[table.rows[i]], 1.4 + min(0.35 * abs(a - b), 1.8)
             axes.plot(
                 [0, 1],
                 [a, b],
@@ -115,15 +120,14 @@ def _which(rows: Sequence[int], of: Sequence[int], branch: str) -> str:
     return f"{len(rows)} of {len(of)} rows: the best and the worst {len(rows) // 2} on {branch}"
 
 
-def _spread(table: Table, contrast: tuple[str, str]) -> dict[str, Spread]:
-    """Distances from a row's scores to their limits over resamples: left, right, down, up."""
-    if table.draws is None:
-        return {}
-    found = {}
-    for i, row in enumerate(table.rows):
-        sides = [limits(table.draws[branch][:, i], LEVEL) for branch in contrast]
-        if sides[0] is not None and sides[1] is not None:
-            (left, right), (down, up) = sides[0], sides[1]
-            x, y = (table.scores[branch][i] for branch in contrast)
-            found[row] = (max(0.0, x - left), max(0.0, right - x), max(0.0, y - down), max(0.0, up - y))
+def spreads(
+    table: Table, contrast: tuple[str, str], computed_by: Mapping[str, str], panels: Mapping[str, Panel]
+) -> dict[str, Spread]:
+    """Distances from a row's scores to their limits: left, right, down, up."""
+    across, up = (score_limits(table, branch, computed_by, panels) for branch in contrast)
+    found: dict[str, Spread] = {}
+    for row in (row for row in table.rows if row in across and row in up):
+        x, y = (table.score(branch, row) for branch in contrast)
+        (left, right), (bottom, top) = across[row], up[row]
+        found[row] = (max(0.0, x - left), max(0.0, right - x), max(0.0, y - bottom), max(0.0, top - y))
     return found

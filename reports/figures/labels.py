@@ -4,7 +4,8 @@
 they are drawn: only then, after the layout, is it known where everything stands.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ MARKER = 9.0
 """Width of a point's marker, in points."""
 GAP = 2.0
 """Between two names, and between a name and a marker, in points."""
-STEP = 3.0
+STEP = 4.0
 """Of the grid of places that are tried where a name has no room beside its point, in points."""
 MOST_SEARCHED = 60
 """Points of a figure for which room farther away is searched; with more, the figure would be names alone."""
@@ -39,6 +40,19 @@ LINE_HEIGHT = 1.3
 """Of a column of names, in heights of its letters."""
 LEADER = 10.0
 """A name farther than this from its point is joined to it by a line, in points."""
+CLEARLY = 0.6
+"""A name belongs clearly to a point if no other point is nearer than its distance divided by this."""
+UNCLEAR = 15.0
+"""How much farther away a name may stand to belong clearly to its point, in points."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a name stands."""
+
+    box: Box
+    joined: bool
+    """Whether a line joins it to its point."""
 
 
 def apart(at: Sequence[float], gap: float, low: float = -np.inf, high: float = np.inf) -> list[float]:
@@ -79,10 +93,11 @@ def place(
     marker: float,
     gap: float,
     unnamed: Sequence[tuple[float, float]] = (),
-) -> list[Box | None]:
-    """A box for the name of each point: beside it where there is room, else the nearest room in `area`.
+) -> list[Place | None]:
+    """A place for the name of each point: beside it where there is room, else the nearest room in `area`.
 
-    No box is nearer than `gap` to another one or to a marker. None: there is no room left for this name.
+    No box is nearer than `gap` to another one or to a marker, and one that could be taken for the name of another point
+    is joined to its own. None: there is no room left for this name.
 
     Args:
         points: (x, y) of each marker's middle.
@@ -94,18 +109,25 @@ def place(
     """
     middle, half = np.asarray([*points, *unnamed], dtype=np.float64).reshape(-1, 2), marker / 2
     taken = np.concatenate([middle - half, middle + half], axis=1)
-    found: list[Box | None] = [None] * len(points)
+    found: list[Place | None] = [None] * len(points)
     crowd = np.hypot(*(middle[:, None] - middle[None]).transpose(2, 0, 1))
     # Who has the least room chooses first.
     for i in sorted(range(len(points)), key=lambda i: (np.partition(crowd[i], min(3, len(points) - 1))[:4].sum(), i)):
-        for corners in _tried(points[i], sizes[i], half + gap, area, far=len(middle) <= MOST_SEARCHED):
+        for corners, far in ((_beside(points[i], sizes[i], half + gap), False), (_grid(sizes[i], area), True)):
+            if far and len(middle) > MOST_SEARCHED:
+                break
             boxes = np.concatenate([corners, corners + np.asarray(sizes[i])], axis=1)
             inside = (boxes[:, :2] >= area[:2]).all(axis=1) & (boxes[:, 2:] <= area[2:]).all(axis=1)
-            free = boxes[inside & ~_touches(boxes, taken, gap).any(axis=1)]
-            if len(free):
-                left, bottom, right, top = map(float, free[0])
-                found[i] = (left, bottom, right, top)
-                taken = np.vstack([taken, free[:1]])
+            boxes = boxes[inside & ~_touches(boxes, taken, gap).any(axis=1)]
+            away = _distances(boxes, middle)
+            own, others = away[:, i], np.delete(away, i, axis=1).min(axis=1, initial=np.inf)
+            unclear = own > CLEARLY * others
+            order = np.argsort(own + UNCLEAR * unclear, kind="stable") if far else np.flatnonzero(~unclear)
+            if len(order):
+                best = order[0]
+                left, bottom, right, top = map(float, boxes[best])
+                found[i] = Place((left, bottom, right, top), joined=bool(own[best] > LEADER or unclear[best]))
+                taken = np.vstack([taken, boxes[best]])
                 break
     return found
 
@@ -123,14 +145,6 @@ def shortened(text: str, room: float, width_of: Callable[[str], float]) -> str:
 
 def _around(text: str, kept: int) -> str:
     return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-
-
-def _tried(
-    point: tuple[float, float], size: tuple[float, float], away: float, area: Box, *, far: bool
-) -> Iterator[NDArray[np.float64]]:
-    yield _beside(point, size, away)
-    if far:
-        yield _grid(point, size, area)
 
 
 def _touches(boxes: NDArray[np.float64], others: NDArray[np.float64], gap: float) -> NDArray[np.bool_]:
@@ -157,12 +171,16 @@ def _beside(point: tuple[float, float], size: tuple[float, float], away: float) 
     )  # fmt: skip
 
 
-def _grid(point: tuple[float, float], size: tuple[float, float], area: Box) -> NDArray[np.float64]:
-    """(n, 2) lower left corners all over the area, those of boxes near the point first."""
+def _grid(size: tuple[float, float], area: Box) -> NDArray[np.float64]:
+    """(n, 2) lower left corners all over the area."""
     xs, ys = np.arange(area[0], area[2] - size[0], STEP), np.arange(area[1], area[3] - size[1], STEP)
-    corners = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
-    nearest = np.clip(point, corners, corners + np.asarray(size))
-    return corners[np.argsort(((nearest - point) ** 2).sum(axis=1), kind="stable")]
+    return np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+
+
+def _distances(boxes: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(boxes, points): from each point to the nearest place of each box."""
+    nearest = np.clip(points[None], boxes[:, None, :2], boxes[:, None, 2:])
+    return np.asarray(np.hypot(*(nearest - points[None]).transpose(2, 0, 1)), dtype=np.float64)
 
 
 class NamesBeside(Artist):
@@ -182,6 +200,8 @@ class NamesBeside(Artist):
         texts = [
             Text(0, 0, name, fontsize=FONT, color=INK, va="bottom", figure=self.figure) for *_, name in self._points
         ]
+        for text, (*_, name) in zip(texts, self._points, strict=True):
+            text.set_text(shortened(name, WIDEST * area.width, _width(text, renderer)))
         boxes = [text.get_window_extent(renderer) for text in texts]
         at = [self._pixels(x, y) for x, y, _ in self._points]
         found = place(
@@ -192,11 +212,12 @@ class NamesBeside(Artist):
             GAP * pixel,
             [self._pixels(x, y) for x, y in self._unnamed],
         )
-        for (x, y), text, box in zip(at, texts, found, strict=True):
-            if box is None:
+        for (x, y), text, named in zip(at, texts, found, strict=True):
+            if named is None:
                 continue
-            end = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
-            if np.hypot(end[0] - x, end[1] - y) > LEADER * pixel:
+            box = named.box
+            if named.joined:
+                end = min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
                 Line2D([x, end[0]], [y, end[1]], color=SOFT, linewidth=0.6, figure=self.figure).draw(renderer)
             text.set_position(box[:2])
             text.draw(renderer)

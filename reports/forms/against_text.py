@@ -2,7 +2,7 @@
 
 from dataclasses import astuple
 
-from reports.against import Comparison
+from reports.against import ResultsComparison
 from reports.against_words import change_line, differing, summary
 from reports.forms.markdown import escaped, table_md
 
@@ -13,7 +13,7 @@ TEXTS = ("row", "metric", "verdict", "how")
 """Columns that are set to the left."""
 
 
-def against_lines(found: Comparison) -> list[str]:
+def against_lines(found: ResultsComparison) -> list[str]:
     """The comparison for a terminal: the metrics that stand for branches, what is only in one, what else differs."""
     changes = found.headlines
     lines = [HEADING, *(astuple(change_line(change, found)) for change in changes[:SHOWN])]
@@ -29,7 +29,7 @@ def against_lines(found: Comparison) -> list[str]:
     return [f"{found.ours} against {found.theirs}", "", *table, *more, "", *summary(found), *differing(found, SHOWN)]
 
 
-def against_md(found: Comparison) -> str:
+def against_md(found: ResultsComparison) -> str:
     """against.md: every change, and what differs beside."""
     parts = [f"# {escaped(found.ours)} against {escaped(found.theirs)}", _list(summary(found))]
     for title, headline in (("Metrics that stand for branches", True), ("All other metrics", False)):

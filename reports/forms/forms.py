@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from reports.analysis import Analysis
+from reports.comparable import violations
 from reports.figures.style import Drawing
 from reports.input import ReportInput
 
@@ -36,7 +37,7 @@ def forms(
     if "parquet" in formats:
         from reports.forms.parquet import results_parquet
 
-        found["results.parquet"] = results_parquet(analysis.values)
+        found["results.parquet"] = results_parquet(analysis.values, violations(given.controls))
     shown = [form for form in ("svg", "pdf") if form in formats]
     if shown:
         from reports.forms.figure_files import figure_files

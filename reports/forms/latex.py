@@ -143,7 +143,8 @@ def _line(line: TableLine) -> str:
         text = escaped(cell.text) or "missing"
         text = rf"\textit{{{text}}}$^{{\ast}}$" if cell.crossed_out else rf"\textbf{{{text}}}" if cell.best else text
         text += rf" {{\scriptsize $\pm$ {escaped(cell.spread)}}}" if cell.spread else ""
-        cells.append(text + (rf" {{\scriptsize {escaped(cell.present)}}}" if cell.present else ""))
+        beside = "; ".join(filter(None, (cell.present, cell.unanswered)))
+        cells.append(text + (rf" {{\scriptsize {escaped(beside)}}}" if beside else ""))
     return " & ".join(cells) + r" \\"
 
 

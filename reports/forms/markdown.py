@@ -6,6 +6,7 @@ from typing import Any
 
 from reports.analysis import Analysis, analyse_published
 from reports.answer import answer
+from reports.comparable import NOT_COMPARABLE
 from reports.formats import commits, number, p_text
 from reports.input import ReportInput
 from reports.page import agreement, inversions, missing
@@ -123,13 +124,16 @@ def _effect(finding: Mapping[str, Any], analysis: Analysis) -> str:
     decimals = analysis.spec.finding_decimals.get(finding["unit"], 2)
     low, high = finding["low"], finding["high"]
     interval = "" if low is None or high is None else f" ({_to(low, high, decimals)})"
-    return f"{number(finding['effect'], decimals)} {escaped(finding['unit'])}{interval}"
+    text = f"{number(finding['effect'], decimals)} {escaped(finding['unit'])}{interval}"
+    return f"~~{text}~~" if finding["verdict"] == NOT_COMPARABLE else text
 
 
 def _detail(finding: Mapping[str, Any]) -> str:
     p = finding["p_adjusted"]
     held = "" if p is None else f"p after Holm {p_text(p)}"
-    return "; ".join(filter(None, (escaped(finding["detail"]), held)))
+    possible = finding.get("verdicts_with_failures", [finding["verdict"]])
+    failures = "" if possible == [finding["verdict"]] else f"with the unanswered cases: {' or '.join(possible)}"
+    return "; ".join(filter(None, (escaped(finding["detail"]), held, failures)))
 
 
 def _tables(heading: str, analysis: Analysis) -> list[str]:
@@ -160,9 +164,8 @@ def _line(line: TableLine) -> list[str]:
     for cell in line.cells:
         text = cell.text or "missing"
         text = f"~~{text}~~" if cell.crossed_out else f"**{text}**" if cell.best else text
-        cells.append(
-            text + (f" ±{cell.spread}" if cell.spread else "") + (f" [{cell.present}]" if cell.present else "")
-        )
+        beside = "; ".join(filter(None, (cell.present, cell.unanswered)))
+        cells.append(text + (f" ±{cell.spread}" if cell.spread else "") + (f" [{beside}]" if beside else ""))
     return cells
 
 

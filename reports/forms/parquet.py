@@ -1,13 +1,19 @@
 """results.parquet: the values of results.csv, with types, for programs that read columns."""
 
 import io
+from collections.abc import Sequence
 
 from reports.columns import Columns
-from reports.results_csv import COLUMNS
+from reports.comparable import VIOLATED, Violation, violated
+from reports.results_csv import COLUMNS, CONTROLS
 
 
-def results_parquet(values: Columns) -> bytes:
+def results_parquet(values: Columns, found: Sequence[Violation] = ()) -> bytes:
     """The values as Parquet: the columns and the order of results.csv; texts are dictionaries, seeds int64.
+
+    Args:
+        values: in any order.
+        found: controls that did not hold; with some, there is a column `controls`.
 
     Raises:
         ModuleNotFoundError: pyarrow is not installed.
@@ -23,6 +29,10 @@ def results_parquet(values: Columns) -> bytes:
         places = pyarrow.array(column.at, pyarrow.int32())
         coded = pyarrow.DictionaryArray.from_arrays(places, names)
         columns[name] = coded.dictionary_decode() if name == "seed" else coded
+    columns[COLUMNS[-1]] = ordered.value
+    if found:
+        marks = [VIOLATED if one else "" for one in violated(found, ordered).tolist()]
+        columns[CONTROLS] = pyarrow.array(marks).dictionary_encode()
     out = io.BytesIO()
-    parquet.write_table(pyarrow.table({**columns, COLUMNS[-1]: ordered.value}), out, compression="zstd")
+    parquet.write_table(pyarrow.table(columns), out, compression="zstd")
     return out.getvalue()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.against import Comparison
+from reports.against import ResultsComparison
 from reports.against_words import ChangeLine, change_line, differing, summary
 
 CHIPS = {"better": "supported", "worse": "contradicted"}
@@ -27,7 +27,7 @@ class AgainstPart:
         return CHIPS.get(verdict, "")
 
 
-def against_part(found: Comparison) -> AgainstPart:
+def against_part(found: ResultsComparison) -> AgainstPart:
     """The section of a comparison."""
     shown = found.headlines
     rest = [] if shown is found.changes else [change for change in found.changes if not change.headline]

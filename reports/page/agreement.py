@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 
 from reports.analysis import Analysis
@@ -12,11 +13,30 @@ from reports.statistics import table as tables
 
 
 def lines(analysis: Analysis) -> list[tuple[str, list[str]]]:
-    """(table, [r, rho, tau of every pair of branches])."""
-    return [
-        (name, [number(values[key], 2) for values in tables.agreement(table).values() for key in values])
-        for name, table in analysis.tables.items()
-    ]
+    """(table, [r, rho, tau of every pair of branches, with their limits])."""
+    found = []
+    for name, table in analysis.tables.items():
+        between = analysis.agreement_limits[name]
+        cells = []
+        for pair, values in zip(table.scoring.pairs, tables.agreement(table).values(), strict=True):
+            own = between[pair]
+            for key, limits in (("pearson", own.pearson), ("spearman", own.spearman), ("kendall", own.kendall)):
+                low, high = number(limits.low, 2), number(limits.high, 2)
+                value = number(values[key], 2)
+                cells.append(f"{value} ({low} to {high})" if value and low and high else value)
+        found.append((name, cells))
+    return found
+
+
+def limits_notes(analysis: Analysis) -> list[str]:
+    """Why a correlation has no limits, or of which scenes and seeds they are where some were left out."""
+    found = []
+    for name, table in analysis.tables.items():
+        for (a, b), own in analysis.agreement_limits[name].items() if analysis.panels else ():
+            said = [f"no limits of r: {own.pearson.reason}"] if own.pearson.reason else [own.block]
+            if np.isfinite(tables.agreement(table)[f"{a}~{b}"]["pearson"]):
+                found += [f"{name}, {a} and {b}: {text}" for text in said if text]
+    return found
 
 
 def instruments_caption(spec: ReportSpec, judged: Sequence[InstrumentAgreement]) -> Markup:

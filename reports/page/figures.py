@@ -85,7 +85,9 @@ def of_contrast(analysis: Analysis, rows: Mapping[str, FamilyLook]) -> dict[str,
         return {}
     labels = (_score_name(analysis, contrast[0]), _score_name(analysis, contrast[1]))
     return {
-        "scatter": branches.scatter(table, rows, contrast, labels),
+        "scatter": branches.scatter(
+            table, rows, contrast, labels, branches.spreads(table, contrast, analysis.computed_by, analysis.panels)
+        ),
         "ranks": branches.rank_slopes(table, rows, contrast),
     }
 

@@ -39,11 +39,6 @@ GENERAL: Sequence[Term] = (
         "false verdict among all of them stays below 5 %.",
     ),
     Term(
-        name="resamples",
-        also=("resample",),
-        meaning="The study drawn again from its own cases and seeds, with replacement, many times.",
-    ),
-    Term(
         name="inversion",
         also=("inversions", "inverted"),
         meaning="A pair of rows that two branches order differently: the first is better on one, the second "
@@ -53,6 +48,16 @@ GENERAL: Sequence[Term] = (
         name="retained gain",
         meaning="What a compact row keeps of the gain of the longest row over the shortest: 0 is none of it, "
         "1 all of it.",
+    ),
+    Term(
+        name="common scale",
+        meaning="The floor at 0 and the ceiling at 1, so that metrics of different units can be read side by side.",
+    ),
+    Term(
+        name="S/N",
+        also=("signal to noise",),
+        meaning="Signal to noise of a metric: how far the rows are apart, noise subtracted, in units of how far one "
+        "row is from seed to seed. The larger, the fewer seeds it takes to order the rows.",
     ),
     Term(
         name="ceiling",

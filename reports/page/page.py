@@ -7,7 +7,7 @@ import jinja2
 from markupsafe import Markup
 
 from reports import references
-from reports.against import Comparison
+from reports.against import ResultsComparison
 from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
@@ -37,7 +37,6 @@ from reports.power import power_json
 from reports.ranking import ranking
 from reports.spec import ImageSpec
 from reports.statistics.intervals import LEVEL
-from reports.statistics.resampling import RESAMPLES
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("report.css", "answer.css")
@@ -45,7 +44,7 @@ GLOSSARY = "<!-- glossary -->"
 """Where the glossary stands: its terms are those that the page before it uses."""
 
 
-def page(given: ReportInput, analysis: Analysis, against: Comparison | None = None) -> str:
+def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | None = None) -> str:
     """The HTML of the report; `against`: its comparison with other results, as a section.
 
     Raises:
@@ -128,6 +127,7 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
             if any(m.startswith(f"{b}/") for m in analysis.means)
         ],
         agreement=agreement.lines(analysis),
+        agreement_notes=agreement.limits_notes(analysis),
         instruments=judged,
         instruments_caption=agreement.instruments_caption(spec, judged),
         inversions=inversions.inversion_tables(analysis),
@@ -145,7 +145,6 @@ def page(given: ReportInput, analysis: Analysis, against: Comparison | None = No
         quality=figures.quality_branch(scoring),
         sections=json.dumps(given.sections, indent=2, sort_keys=True, ensure_ascii=False),
         published=None if declared is None or published is None else published_part(declared, published, looks),
-        resamples=RESAMPLES,
         level=round(100 * LEVEL),
         lone_seed=len(set(given.seeds)) == 1,
     )

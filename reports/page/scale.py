@@ -10,6 +10,7 @@ from reports.analysis import Analysis
 from reports.figures.profiles import performance_profiles
 from reports.figures.style import FamilyLook
 from reports.formats import number
+from reports.page.data_links import Behind
 
 SHOWN = tuple(range(0, 21, 2))
 """Thresholds of a profile that its table shows, by place."""
@@ -38,6 +39,7 @@ class ProfilePart:
     thresholds: Sequence[str]
     lines: Sequence[tuple[str, int, Sequence[str]]]
     """(row, runs, share above each threshold)."""
+    behind: Behind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +116,18 @@ def _texts(score: scale.ScaledScore | None, decimals: int) -> tuple[str, str]:
     return number(score.value, decimals), half
 
 
-def _profile(one: scale.Profile, looks: Mapping[str, FamilyLook]) -> ProfilePart:
+def _profile(one: scale.PerformanceProfile, looks: Mapping[str, FamilyLook]) -> ProfilePart:
     return ProfilePart(
         branch=one.branch,
         metrics=one.metrics,
         figure=Markup(performance_profiles(one, looks)),
         thresholds=[number(one.thresholds[at], 1) for at in SHOWN],
         lines=[(row, one.runs[row], [number(shares[at], 2) for at in SHOWN]) for row, shares in one.shares.items()],
+        behind=Behind(
+            name=f"profiles-{one.branch}",
+            headings=("row", "runs", *(f"above {threshold:g}" for threshold in one.thresholds)),
+            lines=[(row, float(one.runs[row]), *shares) for row, shares in one.shares.items()],
+        ),
     )
 
 

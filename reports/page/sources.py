@@ -58,8 +58,8 @@ def source_lines(given: ReportInput, analysis: Analysis) -> list[SourceLine]:
                     row=row.label,
                     branch=branch,
                     jobs=[_link(source) for source in jobs],
-                    again=f"echo-matrix run --rows {rows} --seeds {','.join(map(str, seeds))} "
-                    f"--branches {shlex.quote(branch)}",
+                    again=f"echo-matrix run --profile {shlex.quote(given.profile)} --rows {rows} "
+                    f"--seeds {','.join(map(str, seeds))} --branches {shlex.quote(branch)}",
                 )
             )
     return lines

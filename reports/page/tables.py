@@ -39,7 +39,9 @@ class TableCell:
     spread: str = ""
     best: bool = False
     present: str = ""
-    """`k/N` where values are missing, else empty."""
+    """`k/N` where values are missing, with the mean and interval of the complete block; else empty."""
+    unanswered: str = ""
+    """`34.1 to 36.2 with 2 unanswered`: the mean with them at worst and at best; empty: every case was answered."""
     crossed_out: bool = False
     """Whether it rests on a control that did not hold."""
 
@@ -225,6 +227,20 @@ def _cell(
         there, expected = shown.counted(column.metric, row)
         present = f"{there}/{expected}" if there < expected else ""
     interval = shown.interval(column.metric, row) if column.metric in analysis.panels else None
-    spread = number((interval.high - interval.low) / 2, decimals) if interval is not None else ""
+    part = None if interval is None else shown.part(column.metric, row)
+    spread = number((interval.high - interval.low) / 2, decimals) if interval is not None and part is None else ""
+    if part is not None:
+        present = "; ".join(filter(None, (present, part.text(analysis.spec.words.units, decimals))))
+    bounds, unanswered = shown.bounds(column.metric, row), ""
+    if bounds is not None:
+        between = " to ".join(number(one, decimals) for one in sorted((bounds.at_worst, bounds.at_best)))
+        unanswered = f"{between} with {bounds.unanswered} unanswered"
     crossed = value is not None and not analysis.is_comparable(column.metric, row)
-    return TableCell(text=number(value, decimals), spread=spread, best=is_best, present=present, crossed_out=crossed)
+    return TableCell(
+        text=number(value, decimals),
+        spread=spread,
+        best=is_best,
+        present=present,
+        unanswered=unanswered,
+        crossed_out=crossed,
+    )

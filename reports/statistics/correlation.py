@@ -12,9 +12,9 @@ $$ V_2 = (R - 2) \left( a^2 b^2 + c^2 + \tfrac{1}{2} \rho^2 (a^4 + b^4 + 2 c^2) 
 
 $V_1$ is not taken below what linearisation gives for the rows that are there (`linearised.py`), which is right also
 where their noise differs or is shared; $V_2$ counts `SECOND_ORDER` times, since noise that is shared by rows has fewer
-directions than $R - 2$, and since it is skewed. The quantile is Student's, with the degrees of freedom of the
-linearised interval. The test is for means that are well above their noise: where the noise is half of the measured
-spread of a branch or more, there are no limits.
+directions than $R - 2$, and since it is skewed. The quantile is Student's, with the degrees of freedom of the rows'
+pooled scatter over seeds (`seed_scatter.py`); with one seed, of the linearised interval. The test is for means that are
+well above their noise: where the noise is half of the measured spread of a branch or more, there are no limits.
 
 Sources: second-order expansion, derived here; attenuation: Spearman (1904), American Journal of Psychology 15(1),
 72-101. Measured: `docs/reference/calibration.md`.
@@ -25,6 +25,7 @@ from scipy.special import stdtrit
 
 from reports.statistics.intervals import LEVEL, Limits, kind_of, variance_of_sum
 from reports.statistics.panel import Floats
+from reports.statistics.seed_scatter import seed_scatter
 
 FEWEST_ROWS = 3
 RELIABLE = 0.5
@@ -33,7 +34,9 @@ SECOND_ORDER = 4.0
 """Times that the second-order variance counts; found by simulation with noise that half of the rows share."""
 
 TRIED = np.concatenate([[-1.0], np.tanh(np.linspace(-4.2, 4.2, 401)), [1.0]])
-"""Values of r that are tested; finest near ±1."""
+"""Values of r that are tested, finest near ±1, beside some around the measured one."""
+AROUND = np.linspace(-3.0, 3.0, 301)
+"""Distances of these from it, in half widths of the linearised interval."""
 
 
 def pearson_limits(first: Floats, second: Floats, level: float = LEVEL) -> Limits:
@@ -59,14 +62,18 @@ def pearson_limits(first: Floats, second: Floats, level: float = LEVEL) -> Limit
     weights = ((v - r * u) / lengths[0], (u - r * v) / lengths[1])
     parts = [np.tensordot(w, values, axes=1) for w, values in zip(weights, branches, strict=True)]
     linear, freedom = variance_of_sum(parts)
+    scatter = seed_scatter([values.mean(axis=1) for values in branches])
+    if scatter is not None:
+        freedom = scatter.freedom
     a, b = (one / true for one, true in zip(noise, signal, strict=True))
     c = float(np.clip(_shared_noise(*branches) / np.sqrt(signal[0] * signal[1]), -np.sqrt(a * b), np.sqrt(a * b)))
-    rho = TRIED
+    reach = float(stdtrit(freedom, 0.5 + level / 2))
+    near = r + AROUND * reach * np.sqrt(max(linear, (1 - r**2) * (a + b)))
+    rho = np.concatenate([TRIED, near[np.abs(near) <= 1]])
     expected = rho + c * (rows - 3 + rho**2) - rho * (a + b) * (rows - 2) / 2
     along = np.maximum(a + b - 2 * rho * c, linear / max(1 - r**2, 1e-9))
     curved = a * b + c**2 + rho**2 / 2 * (a**2 + b**2 + 2 * c**2) - 2 * rho * c * (a + b)
     variance = (1 - rho**2) * along + SECOND_ORDER * (rows - 2) * np.maximum(curved, 0.0)
-    reach = float(stdtrit(freedom, 0.5 + level / 2))
     kept = rho[np.abs(r - expected) <= reach * np.sqrt(variance) + 1e-9]
     if not kept.size:
         return Limits(reason="no value agrees with the noise that was measured")

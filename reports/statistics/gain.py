@@ -3,8 +3,9 @@ r"""Retained gain: the share of the gain of the longest over the shortest row th
 With $c$, $s$ and $l$ the means of the compact, the shortest and the longest row in one metric, it is
 $\theta = (c - s) / (l - s)$. A ratio of means has no variance, and resampled ratios miss 5 to 38 % with few seeds. Its
 limits are Fieller's: every value $\theta$ is in them for which the contrast $(c - s) - \theta (l - s)$, a mean of
-paired differences like any other, does not differ significantly from 0 (`intervals.paired_interval`). The ratio is
-given only where the gain $l - s$ itself is beyond doubt (`SURE`): near 0, what was measured is a ratio to the noise.
+paired differences, does not differ significantly from 0 (`intervals.paired_interval`). The ratio is given only where
+the interval of the gain $l - s$ excludes 0, and has limits only where that is beyond doubt (`SURE`): near 0, what is
+measured is a ratio to the noise.
 
 Source: Fieller (1954), Journal of the Royal Statistical Society B 16(2), 175-185.
 """
@@ -28,7 +29,8 @@ from reports.statistics.intervals import (
 from reports.statistics.panel import Floats, Panel
 
 SURE = 0.99
-"""Level of the interval of the whole gain that must exclude 0."""
+"""Level of the interval of the whole gain that must exclude 0 for the ratio to have limits."""
+DOUBTFUL = f"no interval: the {100 * SURE:g} % limits of the whole gain, over the cases of all three rows, hold 0"
 FARTHEST = 100.0
 """Limits of more, to either side, are none."""
 
@@ -87,7 +89,7 @@ def _undefined(shortest: str, longest: str, whole: float, panel: Panel | None, *
         return doubtful
     cut = complete([panel.layout(longest), panel.layout(shortest)])
     interval = interval_or_none(cut.layouts[0] - cut.layouts[1])
-    return doubtful if interval is None or interval.p > 1 - SURE else ""
+    return doubtful if interval is None or interval.low <= 0 <= interval.high else ""
 
 
 def _gain(compact: Floats, shortest: Floats, longest: Floats) -> Gain:
@@ -110,9 +112,7 @@ def fieller(above: Floats, below: Floats, level: float = LEVEL) -> Limits:
         level: wanted coverage.
     """
     if below.mean() == 0 or paired_interval(below, SURE).p > 1 - SURE:
-        return Limits(
-            reason="no interval: the gain is not significantly different from 0 on the cases of all three rows"
-        )
+        return Limits(reason=DOUBTFUL)
 
     def kept(ratios: Floats) -> Bools:
         """Whether each ratio is within the limits, (ratios,)."""

@@ -38,11 +38,11 @@ class Panel:
 
     @property
     def pooled(self) -> bool:
-        """Whether the metric has no scenes to resample."""
+        """Whether the metric has no scenes."""
         return self.scenes == (POOLED,)
 
     def without(self, rows: Collection[str]) -> "Panel":
-        """The panel with no values of these rows; scenes, and so resamples, stay the same."""
+        """The panel with no values of these rows; scenes stay the same."""
         kept = np.array([row not in rows for row in self.rows], dtype=np.float64)[:, None, None]
         return replace(self, total=self.total * kept, count=self.count * kept)
 
@@ -105,7 +105,7 @@ def panels(
         seeds: in order.
         variants: branch -> `BranchSpec.variant`.
 
-    Metrics of one branch share their scenes, in one order, so that resamples can be drawn jointly.
+    Metrics of one branch share their scenes, in one order.
 
     Raises:
         ValueError: two values for one row, seed, case and metric, or one that is not finite: a mean without it would be

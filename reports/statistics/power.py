@@ -13,6 +13,11 @@ expected mean squares, and with limits of no more than `calibrated_freedom`, $\n
 
 $$ \mathrm{power}(\delta) = P(|T| > t_{\nu', 0.975}) . $$
 
+Findings take the scatter over seeds of all rows (`seed_scatter.py`): the variance of a seed's mean is then the larger
+one of the difference's own, $A\,\chi^2_{S'-1} / (S' - 1)$ with $A = \sigma_b^2 + \sigma_e^2 / I'$, and of the pooled
+one $P$, and the degrees of freedom are those of the pooled one. The power is the mean over $\chi^2$ (`QUANTILES`), with
+$A$ no less than $P$: a difference whose seeds agree in the pilot is not expected to agree in the study.
+
 An estimate below 0 counts as 0. With two or three seeds that happens by chance where the variance is not 0, and an
 estimate is easily half of the truth: `PilotVariance.cautious` has every variance at its 80 % upper limit (Browne), with
 which a design reaches its power in four of five pilots.
@@ -30,13 +35,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 from scipy.special import chdtri, nctdtr, stdtrit
 
 from reports.statistics.intervals import LEVEL, calibrated_freedom
 from reports.statistics.panel import Floats
+from reports.statistics.seed_scatter import SeedScatter
 
 POWER = 0.8
 """Power that is asked for where nothing else is said."""
+QUANTILES = 64
+"""So many, evenly spaced, stand for the scatter of a few seeds."""
 UPPER = 0.8
 """Level of the one-sided upper limits of `PilotVariance.cautious`."""
 
@@ -53,6 +62,10 @@ class VarianceComponents:
     seed: float | None
     """None: there was one seed, so that it is not known what another training changes."""
     rest: float
+    pooled: float | None = None
+    """Variance of seeds that is pooled over rows, if the test takes the larger one; `seed` is no less."""
+    pooled_rows: float = 1.0
+    """Degrees of freedom of the pooled one, for each of the seeds − 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +157,43 @@ def with_seed_of_noise(pilot: PilotVariance, again: Floats) -> PilotVariance:
     )
 
 
-def variance_of_mean(of: VarianceComponents, scenes: int, seeds: int) -> tuple[float, float]:
-    """Variance of the mean difference in a design, and the degrees of freedom of its expected mean squares, at least 1.
+def with_pooled_seeds(pilot: PilotVariance, scatter: SeedScatter, weights: Floats) -> PilotVariance:
+    """A pilot of two seeds or more for a test that takes the scatter over seeds of all rows.
+
+    Args:
+        pilot: of a difference.
+        scatter: of the pilot's rows, over its seeds and scenes.
+        weights: (rows,) of the difference.
+    """
+    pooled, rows = scatter.variance(weights[:, None]), scatter.freedom / (pilot.seeds - 1)
+
+    def pooled_into(of: VarianceComponents, variance: float) -> VarianceComponents:
+        shared = max(0.0, variance - pilot.estimate.rest / pilot.scenes)
+        return replace(of, seed=max(pilot.estimate.seed or 0.0, shared), pooled=shared, pooled_rows=rows)
+
+    return replace(
+        pilot,
+        estimate=pooled_into(pilot.estimate, pooled),
+        cautious=pooled_into(pilot.cautious, _upper(pooled, scatter.freedom)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Design:
+    """What the power of a design is computed from; arrays are over `QUANTILES` of the scatter over seeds."""
+
+    variance: float
+    """Of the mean difference."""
+    freedom: Floats
+    """Of the estimated variance."""
+    limit: Floats
+    """Degrees of freedom of the test's limits."""
+    ratio: Floats
+    """Estimated standard error, in true ones."""
+
+
+def _design(of: VarianceComponents, scenes: int, seeds: int) -> _Design:
+    """A design.
 
     Raises:
         ValueError: fewer than two scenes or seeds, or the variance of seeds is not known.
@@ -154,11 +202,26 @@ def variance_of_mean(of: VarianceComponents, scenes: int, seeds: int) -> tuple[f
         raise ValueError(f"a verdict needs at least 2 scenes and 2 seeds, got {scenes} and {seeds}")
     if of.seed is None:
         raise ValueError("the variance of seeds is not known: the pilot has one seed")
-    squares = (of.rest + seeds * of.scene, of.rest + scenes * of.seed, of.rest)
-    freedoms = (scenes - 1, seeds - 1, (scenes - 1) * (seeds - 1))
-    variance = (squares[0] + squares[1] - squares[2]) / (scenes * seeds)
-    spread = sum((square / (scenes * seeds)) ** 2 / freedom for square, freedom in zip(squares, freedoms, strict=True))
-    return variance, max(1.0, variance**2 / spread) if spread > 0 else 1.0
+    own = of.seed + of.rest / scenes
+    of_seeds, most = np.array([own]), seeds - 1.0
+    if of.pooled is not None:
+        most = (seeds - 1) * of.pooled_rows
+        middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
+        of_seeds = np.maximum(own * chdtri(seeds - 1, 1 - middles) / (seeds - 1), of.pooled + of.rest / scenes)
+    ms_scene, number = of.rest + seeds * of.scene, scenes * seeds
+    variance = of.scene / scenes + own / seeds
+    estimated = of.scene / scenes + of_seeds / seeds
+    spread = (of_seeds / seeds) ** 2 / most
+    spread = spread + (ms_scene / number) ** 2 / (scenes - 1)
+    spread = spread + (of.rest / number) ** 2 / ((scenes - 1) * (seeds - 1))
+    freedom = np.maximum(1.0, np.divide(estimated**2, spread, out=np.ones(len(spread)), where=spread > 0))
+    bound = calibrated_freedom(seeds) if of.pooled is None else most
+    return _Design(
+        variance=variance,
+        freedom=freedom,
+        limit=np.minimum(freedom, bound),
+        ratio=np.sqrt(estimated / variance) if variance > 0 else np.ones(len(freedom)),
+    )
 
 
 def power_of(
@@ -167,10 +230,9 @@ def power_of(
     """Probability that a design finds an effect, or shows equivalence within a margin, of this size.
 
     Raises:
-        ValueError: as `variance_of_mean`.
+        ValueError: fewer than two scenes or seeds, or the variance of seeds is not known.
     """
-    variance, freedom = variance_of_mean(of, scenes, seeds)
-    return _power(abs(effect), variance, freedom, seeds, claim, level)
+    return _power(abs(effect), _design(of, scenes, seeds), claim, level)
 
 
 def detectable(
@@ -187,17 +249,17 @@ def detectable(
         level: of the interval.
 
     Raises:
-        ValueError: as `variance_of_mean`.
+        ValueError: as `power_of`.
     """
-    variance, freedom = variance_of_mean(of, scenes, seeds)
-    if variance <= 0:
+    design = _design(of, scenes, seeds)
+    if design.variance <= 0:
         return 0.0
-    low, high = 0.0, math.sqrt(variance)
-    while _power(high, variance, freedom, seeds, claim, level) < power:
+    low, high = 0.0, math.sqrt(design.variance)
+    while _power(high, design, claim, level) < power:
         low, high = high, 2 * high
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if _power(middle, variance, freedom, seeds, claim, level) >= power else (middle, high)
+        low, high = (low, middle) if _power(middle, design, claim, level) >= power else (middle, high)
     return high
 
 
@@ -213,7 +275,7 @@ def design_power(
     """Both of one design.
 
     Raises:
-        ValueError: as `variance_of_mean`.
+        ValueError: as `power_of`.
     """
     return DesignPower(
         scenes=scenes,
@@ -228,23 +290,24 @@ def half_width(of: VarianceComponents, scenes: int, level: float = LEVEL) -> flo
     return float(stdtrit(scenes - 1, 0.5 + level / 2)) * math.sqrt((of.scene + of.rest) / scenes)
 
 
-def _power(effect: float, variance: float, freedom: float, seeds: int, claim: Claim, level: float) -> float:
-    if variance <= 0:
+def _power(effect: float, design: _Design, claim: Claim, level: float) -> float:
+    if design.variance <= 0:
         return 1.0 if effect > 0 else 0.0
-    shift, of_limits = effect / math.sqrt(variance), min(freedom, calibrated_freedom(seeds))
+    shift = effect / math.sqrt(design.variance)
     if claim == "equivalence":  # each side fails with the same probability, nearly never both
-        one_sided = float(stdtrit(of_limits, level))
-        return max(0.0, 1 - 2 * _below(freedom, shift, one_sided))
-    two_sided = float(stdtrit(of_limits, 0.5 + level / 2))
-    return 1 - _below(freedom, shift, two_sided) + _below(freedom, shift, -two_sided)
+        one_sided = stdtrit(design.limit, level) * design.ratio
+        return max(0.0, 1 - 2 * _below(design, shift, one_sided))
+    two_sided = stdtrit(design.limit, 0.5 + level / 2) * design.ratio
+    return 1 - _below(design, shift, two_sided) + _below(design, shift, -two_sided)
 
 
-def _below(freedom: float, shift: float, limit: float) -> float:
-    """P(T < limit) of the noncentral t."""
-    found = float(nctdtr(freedom, shift, limit))
-    return found if math.isfinite(found) else 0.0  # so far in the tail that the series has no digit left
+def _below(design: _Design, shift: float, limits: Floats) -> float:
+    """P(T < limit) of the noncentral t, the mean over the design's quantiles."""
+    found = nctdtr(design.freedom, shift, limits)
+    # Not a number: so far in the tail that the series has no digit left.
+    return float(np.where(np.isfinite(found), found, 0.0).mean())
 
 
-def _upper(variance: float, freedom: int) -> float:
+def _upper(variance: float, freedom: float) -> float:
     """One-sided upper limit of a mean square with these degrees of freedom."""
     return variance * freedom / float(chdtri(freedom, UPPER))

@@ -13,7 +13,6 @@ import numpy as np
 
 from reports.statistics.agreement import kendall, pearson, ranks, spearman
 from reports.statistics.panel import Floats
-from reports.statistics.resampling import Draws
 from reports.statistics.scores import Scoring, branch_score, bundle_name
 
 
@@ -31,8 +30,6 @@ class Table:
     """`branch/metric` -> (rows,)."""
     scores: Mapping[str, Floats]
     """branch -> (rows,)."""
-    draws: Mapping[str, Floats] | None
-    """branch -> (resamples, rows); None without case values."""
     scoring: Scoring
 
     def score(self, branch: str, row: str) -> float:
@@ -49,7 +46,6 @@ def analyse(
     rows: Sequence[str],
     computed_by: Mapping[str, str],
     means: Mapping[str, Mapping[str, float]],
-    draws: Draws | None,
     scoring: Scoring,
 ) -> Table:
     """Put one table together.
@@ -58,7 +54,6 @@ def analyse(
         rows: of the table, in its order.
         computed_by: row -> the row whose computation it is (itself unless it is an alias).
         means: `branch/metric` -> row -> mean, by distinct row.
-        draws: resamples over all distinct rows.
         scoring: how the branches are scored.
     """
     names: dict[str, str] = {}
@@ -68,14 +63,12 @@ def analyse(
     distinct = tuple(dict.fromkeys(names.values()))
     computed = tuple(computed_by[row] for row in distinct)
     metrics = {name: np.array([by_row.get(row, np.nan) for row in computed]) for name, by_row in means.items()}
-    drawn = draws.of(computed).metrics if draws is not None else None
     return Table(
         rows=distinct,
         names=names,
         computed=computed,
         metrics=metrics,
         scores={b.name: branch_score(b, metrics, len(distinct)) for b in scoring.branches},
-        draws=None if drawn is None else {b.name: branch_score(b, drawn, len(distinct)) for b in scoring.branches},
         scoring=scoring,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import made_pool
 import numpy as np
 import pytest
+from vlm_server import in_turn, says, serving
 
 from workloads.contract.request import Request
 from workloads.contract.rows import RowError, resolved
@@ -148,3 +149,19 @@ def test_a_reference_row_that_shows_nothing_known_is_refused(inputs: Mapping[str
 def test_what_is_shown_has_a_name() -> None:
     with pytest.raises(RowError, match=r"shows is 'noise'; allowed: truth, anchor, fades, .*, stops"):
         row_from({"family": "bound", "shows": "noise"})
+
+
+def test_what_a_judge_did_not_answer_is_recorded_by_row(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = asked(tmp_path, inputs, "return", ["truth", "anchor"], smoke=True)
+    judge = {**made_pool.CONTROLS["judge"], "name": "vlm", "models": ["m"]}
+    with serving(in_turn(says("I would rather not."))) as running:
+        monkeypatch.setenv("ECHO_MATRIX_JUDGE_URL", running.url)
+        outcome = made_pool.run(bounds, replace(wanted, config={**wanted.config, "judge": judge}))
+    cases = [setting.id for setting in read_settings(tmp_path / "out" / "truth" / "cases.json")]
+    assert set(outcome.records["judge_missing"]) == {"truth", "anchor"}
+    assert outcome.records["judge_missing"]["truth"] == {"m": sorted(cases)}
+    assert set(outcome.records["judge_rubric"]) == {"truth", "anchor"}
+    assert "judge" not in {line["metric"] for line in made_pool.values(tmp_path / "out" / "truth")}
+    assert outcome.records["left_out"] == {}

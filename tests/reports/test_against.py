@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_input import made_input
 
-from reports.against import Change, Comparison, Side, compare, comparison_json, facts_of, published_side
+from reports.against import ResultsComparison, RowChange, Side, compare, comparison_json, facts_of, published_side
 from reports.forms.against_text import against_lines, against_md
 from reports.input import ControlsCertificate, ReportInput
 from reports.spec import PublishedTables
@@ -36,7 +36,7 @@ def other(given: ReportInput, **fields: object) -> Side:
     return Side(name="theirs", given=replace(given, **fields))  # type: ignore[arg-type]
 
 
-def one(found: Comparison, row: str, metric: str) -> Change:
+def one(found: ResultsComparison, row: str, metric: str) -> RowChange:
     [change] = [c for c in found.changes if (c.row, f"{c.branch}/{c.metric}") == (row, metric)]
     return change
 

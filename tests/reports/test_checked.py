@@ -75,6 +75,12 @@ def test_what_is_allowed_passes() -> None:
     check_values(columns([line("a", "1", unit="dB"), line("a", "1", branch="c", unit="points", better="low")]))
 
 
+def test_rows_of_other_seeds_may_have_other_cases_while_results_are_missing() -> None:
+    check_values(columns([line("a", "s0/1"), line("b", "s1/1", seed=1)]))
+    with pytest.raises(ValueError, match=r"row 'b' shares no case with row 'a'"):
+        check_values(columns([line("a", "s0/1"), line("b", "s1/1", seed=1), line("b", "s0/2")]))
+
+
 def test_instruments_have_a_unit_each() -> None:
     given = made_input(cases=2)
     other = [replace(v, unit="vlm:other") for v in given.values if v.metric == "judge"]

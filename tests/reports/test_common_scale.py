@@ -63,6 +63,29 @@ def test_limits_miss_as_often_as_they_say() -> None:
     assert missed / 400 <= 0.07
 
 
+@pytest.mark.long  # 72,000 simulated studies
+@pytest.mark.parametrize("spreads", [(0.5, 1.0, 0.5, False), (2.0, 0.3, 0.5, False), (0.5, 0.5, 1.0, True)])
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+@pytest.mark.parametrize("scenes", [4, 8, 32])
+def test_limits_miss_at_most_7_percent_in_every_world(
+    scenes: int, seeds: int, spreads: tuple[float, float, float, bool]
+) -> None:
+    """Spreads of a row over scenes, seeds and both, and whether the last one has heavy tails (t with 3 degrees)."""
+    of_scene, of_seed, of_both, heavy = spreads
+    generator = np.random.Generator(np.random.Philox(key=11))
+    missed = 0
+    for _ in range(2000):
+        common = generator.normal(size=(scenes, 1)) + np.zeros((scenes, seeds))
+        floor = 10 + common + 0.5 * generator.normal(size=(scenes, 1))
+        ceiling = 20 + common + 2 * generator.normal(size=(scenes, 1))
+        rest = generator.standard_t(3, size=common.shape) / 3**0.5 if heavy else generator.normal(size=common.shape)
+        row = 14 + common + of_scene * generator.normal(size=(scenes, 1)) + of_both * rest
+        row += of_seed * generator.normal(size=(1, seeds)) if seeds > 1 else 0.0  # of one seed, over scenes only
+        found = scaled(row, floor, ceiling)
+        missed += not found.low <= 0.4 <= found.high
+    assert missed / 2000 <= 0.07
+
+
 def test_no_scale_without_a_distance() -> None:
     with pytest.raises(ValueError, match="floor and ceiling have the same mean"):
         scaled(np.ones((3, 2)), np.zeros((3, 2)), np.zeros((3, 2)))

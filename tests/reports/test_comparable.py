@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from made_input import made_input, without_figures
+from pyarrow import parquet
 
 from orchestrator.ui.scores import scores_text
 from reports.analysis import Analysis, analyse
 from reports.columns import columns
 from reports.comparable import violations
+from reports.forms.forms import forms
+from reports.forms.markdown import report_md
 from reports.input import ReportInput
 from reports.page.page import page
 from reports.report_json import report_json
@@ -121,10 +124,11 @@ def test_results_csv_marks_the_lines_of_the_cell_and_is_the_same_without(held: R
     assert {v["controls"] for v in lines} == {"", "violated"}
     assert re.sub(r",(controls|violated|)\n", "\n", marked) == plain
     assert read_results_csv(marked, "it") == read_results_csv(plain, "it")
-    with pytest.raises(ValueError, match=r"it:2: 10 columns, 10 wanted; controls is empty or violated"):
+    with pytest.raises(ValueError, match=r"it:2: controls is 'perhaps'; allowed: violated, or nothing"):
         read_results_csv(marked.replace(",\n", ",perhaps\n", 1), "it")
 
 
+@pytest.mark.slow  # draws the page
 def test_the_page_strikes_the_numbers_and_says_why_at_the_top(of_row: Any) -> None:
     given, found, _ = of_row
     text = page(given, found)
@@ -132,11 +136,11 @@ def test_the_page_strikes_the_numbers_and_says_why_at_the_top(of_row: Any) -> No
     said = " ".join(re.sub(r"</?[a-z][^>]*>", "", top).split())  # without the marks of the glossary
     assert f"evidence: {ROW}. seed 1: aa, bb" in said
     tables = text[text.index('id="tables"') :]
-    [line, *_] = re.findall(rf"<tr><th><span[^>]*></span>{ROW}</th>.*?</tr>", tables, re.S)
+    [line, *_] = re.findall(rf"<tr[^>]*><th[^>]*><span[^>]*></span>{ROW}</th>.*?</tr>", tables, re.S)
     cells = [cell for cell in re.findall(r"<td[^>]*>(.*?)</td>", line) if cell != "–"]
     assert cells
     assert all(cell.startswith("<del") and "</del>" in cell for cell in cells)
-    assert 'class="chip not">not comparable</span>' in text
+    assert 'class="chip not-comparable">not comparable</span>' in text
     families = tables[: tables.index("<h3>spatial</h3>")]
     assert "<del" not in families, "a table without the row is as it was"
 
@@ -144,9 +148,22 @@ def test_the_page_strikes_the_numbers_and_says_why_at_the_top(of_row: Any) -> No
 def test_the_table_in_the_terminal_marks_the_numbers(of_row: Any) -> None:
     text = scores_text(of_row[0], 100)
     line = next(line for line in text.splitlines() if line.startswith(ROW))
-    assert line.count("\N{MULTIPLICATION SIGN}") == 2
+    assert line.count("\N{MULTIPLICATION SIGN}") == 3
     assert "*" not in line
     assert (
         f"\N{MULTIPLICATION SIGN} not comparable: evidence is violated in {ROW}; see `echo-matrix report`"
         in text.splitlines()
     )
+
+
+@pytest.mark.slow  # imports pyarrow
+def test_the_other_forms_cross_out_too(of_row: Any) -> None:
+    given, found, _ = of_row
+    text = report_md(given, found)
+    lines = [line for line in text.splitlines() if line.startswith(f"| {ROW} | ~~")]
+    assert lines
+    assert f"Not comparable, as the control evidence did not hold: {ROW}." in text
+    [finding] = [line for line in text.splitlines() if line.startswith("| 3 |")]
+    assert re.search(r"\| not comparable \| ~~−?\d+\.\d points", finding)
+    table = parquet.read_table(io.BytesIO(forms(given, found, [], ["parquet"])["results.parquet"])).to_pylist()
+    assert {(v["row"], v["seed"]) for v in table if v["controls"] == "violated"} == {(ROW, 1)}

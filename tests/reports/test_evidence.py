@@ -55,7 +55,7 @@ def test_a_row_on_a_branch_names_its_jobs_and_how_to_make_it_again(given: Report
     given = replace(given, sources=sources("spatial", run="https://tracker/#/runs/1"))
     analysis = analyse(given)
     (line,) = source_lines(given, analysis)
-    assert line.again == "echo-matrix run --rows spatial --seeds 0,1 --branches return"
+    assert line.again == "echo-matrix run --profile laptop --rows spatial --seeds 0,1 --branches return"
     assert [job.label for job in line.jobs][:3] == [
         "train/spatial/s0",
         "evaluate/return/spatial/s0",
@@ -75,13 +75,13 @@ def test_only_http_addresses_of_runs_are_linked(given: ReportInput) -> None:
 
 
 def test_numbers_of_the_tables_link_to_their_jobs() -> None:
-    given = small_study({}, {"a": 10.0, "b": 20.0}, spec=ReportSpec())
+    given = small_study({}, {"a": 10.0}, spec=ReportSpec())
     given = replace(given, sources=[replace(one, branch=one.branch and "far") for one in sources("a")])
     text = page(given, analyse(given))
     (anchor,) = re.findall(r'id="(from-[^"]+)"', text)
     assert re.search(rf'<td[^>]*><a href="#{anchor}">\d+\.\d+</a>', text)
     assert "echo-matrix show judge/return/a/s1" in text
-    assert "echo-matrix run --rows a --seeds 0,1 --branches far" in text
+    assert "echo-matrix run --profile small --rows a --seeds 0,1 --branches far" in text
 
 
 def test_data_of_a_figure_is_csv_that_no_spreadsheet_computes() -> None:

@@ -58,7 +58,7 @@ def test_one_seed_has_effects_with_limits_and_no_verdict() -> None:
     wanting = "a verdict needs at least two seeds: run with 'seeds=[0,1,2]'"
     assert told["3"]["detail"] == f"limits are over scenes only; {wanting}"
     assert told["3"]["low"] < told["3"]["effect"] < told["3"]["high"]
-    assert told["6"]["detail"].endswith(f"; no limits; {wanting}")
+    assert told["6"]["detail"].endswith(f"; {wanting}") and "limits are" not in told["6"]["detail"]
     words = without_figures(given)  # and without costs, so that efficiency has no value
     text = page(words, analyse(words))
     assert text.count('<span class="chip one-seed">one seed</span>') == 5

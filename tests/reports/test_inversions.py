@@ -40,7 +40,7 @@ def tabled(*branches: Floats) -> tuple[Table, dict[str, Panel]]:
         for name, values in zip(BRANCHES, branches, strict=True)
     }  # fmt: skip
     means = {name: dict(zip(rows, map(float, panel.means()), strict=True)) for name, panel in panels.items()}
-    return analyse(rows, {row: row for row in rows}, means, None, SCORING), panels
+    return analyse(rows, {row: row for row in rows}, means, SCORING), panels
 
 
 def world(key: int, first: Means, second: Means, noise: float, seeds: int = 3) -> Inversions:
@@ -112,7 +112,7 @@ def test_what_is_not_known_has_its_reason() -> None:
     assert {pair.seeds for pair in lone.pairs} == {1}
     table, _ = tabled(np.zeros((3, 2, 2)), np.zeros((3, 2, 2)))
     means = {f"{b}/m": {f"r{i}": i * sign for i in range(3)} for b, sign in zip(BRANCHES, (1.0, -1.0), strict=True)}
-    published = inversions(analyse(table.rows, {row: row for row in table.rows}, means, None, SCORING), {})
+    published = inversions(analyse(table.rows, {row: row for row in table.rows}, means, SCORING), {})
     assert published.count is not None
     assert (published.count.observed, published.count.reason) == (3, "there are no values by case")
     assert {(pair.probability, pair.p) for pair in published.pairs} == {(None, None)}

@@ -12,6 +12,7 @@ from reports.measured import combinations, measured
 from reports.noise import noise_difference
 from reports.page.resolution import resolution_part
 from reports.power import designs, median_and_worst, paired_pilot, pilot_metric, power_json
+from reports.statistics.contrasts import BranchContrast, contrasted
 from reports.statistics.intervals import paired_interval
 from reports.statistics.power import (
     VarianceComponents,
@@ -20,9 +21,9 @@ from reports.statistics.power import (
     half_width,
     pilot_variance,
     power_of,
-    variance_of_mean,
     with_seed_of_noise,
 )
+from reports.statistics.seed_scatter import seed_scatter
 
 WORLDS = ((4.0, 1.0, 1.0, 8, 3), (1.0, 4.0, 1.0, 8, 3), (1.0, 1.0, 4.0, 16, 5), (1.0, 4.0, 1.0, 32, 10))
 """Variances of scene, seed and rest; scenes and seeds."""
@@ -30,7 +31,9 @@ WORLDS = ((4.0, 1.0, 1.0, 8, 3), (1.0, 4.0, 1.0, 8, 3), (1.0, 1.0, 4.0, 16, 5), 
 
 @pytest.fixture(scope="module")
 def three_seeds() -> CaseValues:
-    return without_figures(made_input(seeds=(0, 1, 2)))
+    given = without_figures(made_input(seeds=(0, 1, 2)))
+    kept = {("return", "judge"), ("replay", "psnr"), ("loop", "psnr")}
+    return replace(given, values=[one for one in given.values if (one.branch, one.metric) in kept])
 
 
 def layout(draw: np.random.Generator, of: VarianceComponents, scenes: int, seeds: int) -> np.ndarray:
@@ -51,6 +54,22 @@ def test_power_is_the_share_of_simulated_studies_that_find_the_effect(
     effect, draw, studies = detectable(0.8, of, scenes, seeds), np.random.default_rng(5), 1000
     found = sum(paired_interval(effect + layout(draw, of, scenes, seeds)).p < 0.05 for _ in range(studies))
     # Three standard errors of the share, and what Satterthwaite's approximation is off by with three seeds.
+    assert abs(found / studies - 0.8) < 3 * math.sqrt(0.8 * 0.2 / studies) + 0.02
+
+
+def test_power_with_the_scatter_of_all_rows_is_that_of_findings() -> None:
+    rows, scenes, seeds, studies = 12, 8, 3, 300
+    draw, one = np.random.default_rng(8), VarianceComponents(scene=0.5, seed=2.0, rest=1.0)
+    scatter = [seed_scatter([draw.normal(size=(rows, seeds))]) for _ in range(100)]
+    freedom = float(np.mean([each.freedom for each in scatter if each is not None]))
+    of = VarianceComponents(scene=1.0, seed=4.0, rest=2.0, pooled=4.0, pooled_rows=freedom / (seeds - 1))
+    effect, found = detectable(0.8, of, scenes, seeds), 0
+    for _ in range(studies):
+        layouts = {f"row-{i}": layout(draw, one, scenes, seeds) for i in range(rows)}
+        layouts["row-0"] = layouts["row-0"] + effect
+        weights = {"row-0": 1.0, "row-1": -1.0}
+        interval = contrasted([BranchContrast(layouts=layouts, weights=weights)]).interval
+        found += interval is not None and interval.p < 0.05
     assert abs(found / studies - 0.8) < 3 * math.sqrt(0.8 * 0.2 / studies) + 0.02
 
 
@@ -101,7 +120,7 @@ def test_one_seed_says_nothing_of_seeds() -> None:
     with pytest.raises(ValueError, match="the variance of seeds is not known: the pilot has one seed"):
         power_of(5.0, pilot.estimate, 8, 3)
     with pytest.raises(ValueError, match="a verdict needs at least 2 scenes and 2 seeds, got 8 and 1"):
-        variance_of_mean(pilot.estimate, 8, 1)
+        power_of(5.0, pilot.estimate, 8, 1)
     with pytest.raises(ValueError, match="variances need at least 2 scenes and 1 seed, got 1 and 3"):
         pilot_variance(np.zeros((1, 3)))
     interval = paired_interval(np.arange(8.0)[:, None])
@@ -126,7 +145,7 @@ def test_the_median_and_the_worst_pair_of_a_study(three_seeds: CaseValues) -> No
     assert detectable(0.8, median.pilot.estimate, 4, 3) < detectable(0.8, worst.pilot.estimate, 4, 3)
     assert (median.pilot.scenes, median.pilot.seeds) == (4, 3)
     assert pilot_metric(found, "replay") == "replay/psnr"
-    with pytest.raises(ValueError, match=r"metric 'return/fame' was not measured in scenes; allowed: loop/judge, "):
+    with pytest.raises(ValueError, match=r"metric 'return/fame' was not measured in scenes; allowed: loop/psnr, "):
         pilot_metric(found, "return/fame")
 
 
@@ -138,8 +157,11 @@ def test_what_the_findings_ask_is_tabulated_by_seeds(three_seeds: CaseValues) ->
     assert (found["3"]["seeds"], found["3"]["scenes"]) == (3, 4)
     assert [design["seeds"] for design in found["3"]["designs"]] == list(range(2, 11))
     pairs = [("compress-hybrid-r2", "compress-length-r2"), ("compress-hybrid-r4", "compress-length-r4")]
-    pilot = paired_pilot(values, "return/judge", pairs)
+    pilot = paired_pilot(values, "return/judge", pairs, of_finding=True)
     assert pilot is not None
+    alone = paired_pilot(values, "return/judge", pairs)
+    assert alone is not None and alone.pilot.estimate.pooled is None
+    assert detectable(0.8, pilot.pilot.estimate, 4, 3) < detectable(0.8, alone.pilot.estimate, 4, 3)
     expected = design_power(5.0, pilot.pilot.estimate, 4, 3)
     assert found["3"]["designs"][1] == {
         "scenes": 4,

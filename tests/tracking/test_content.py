@@ -15,8 +15,8 @@ from made_plan import made_plan
 
 from orchestrator.tracking.mlflow.case_tables import case_tables
 from orchestrator.tracking.mlflow.descriptions import LONGEST, cell_text, row_text, study_text
-from orchestrator.tracking.mlflow.pages import page_of
-from orchestrator.tracking.mlflow.projection import cell_message, study_key, study_message, varying_keys
+from orchestrator.tracking.mlflow.pages import page_of, runs_of
+from orchestrator.tracking.mlflow.projection import CELL_TAG, cell_message, study_key, study_message, varying_keys
 from orchestrator.tracking.mlflow.rows import orders, row_values, score_text
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, VIEW_TAG, view_key, view_tags
 
@@ -207,3 +207,44 @@ def test_ui_opens_the_view_of_the_study_or_its_runs_or_the_start_page(tmp_path: 
     with sqlite3.connect(home / "mlflow.db") as connection:
         connection.execute("INSERT INTO experiment_tags VALUES (7, ?, '{}')", (f"{VIEW_TAG}{key}",))
     assert page_of(plan, home, None).startswith(f"#/experiments/7/runs?viewStateShareKey={key}&")
+
+
+def test_cells_have_the_addresses_of_their_runs_on_a_server_and_no_credentials(tmp_path: Path) -> None:
+    plan, home = made_plan(), tmp_path / "toy"
+    home.mkdir()
+    first, second = plan.cells[:2]
+    asked: list[dict[str, object]] = []
+
+    def run(number: int, fingerprint: str) -> dict[str, object]:
+        tags = [{"key": CELL_TAG, "value": fingerprint}, {"key": "row", "value": "any"}]
+        return {"info": {"run_id": f"r{number}"}, "data": {"tags": tags}}
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer({"experiment": {"experiment_id": "7"}})
+
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            of_page = {"": ([run(3, "of another plan"), run(2, first.fingerprint)], "more"), "more": ([], "")}
+            runs, token = of_page[str(asked[-1]["page_token"])]
+            self._answer({"runs": runs, "next_page_token": token})
+
+        def _answer(self, content: object) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        found = runs_of(plan, home, f"http://me:secret@{address}/")
+        server.shutdown()
+    assert found == {first.id: f"http://{address}/#/experiments/7/runs/r2"} and second.id not in found
+    assert asked[0]["experiment_ids"] == ["7"] and study_key(plan) in str(asked[0]["filter"])
+    assert runs_of(plan, home, f"http://{address}") == {}, "nobody answers"
+    assert runs_of(plan, home, None) == runs_of(plan, home, f"sqlite:///{home}/mlflow.db") == {}

@@ -14,6 +14,7 @@ from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.reporting.rebuild import _named, _source_of, input_digest, rebuild_if_changed, report_if_needed
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
+from reports.columns import columns
 from reports.comparable import violations
 from reports.results_csv import results_csv
 from workloads.study.workload import WORKLOAD
@@ -55,6 +56,19 @@ def test_every_name_of_a_computation_gets_its_own_lines(study):
     assert [row.alias_of for row in given.rows] == [None, None, "context-k1"]
 
 
+def test_the_jobs_behind_the_values_are_named_with_their_runs_and_no_job_that_is_not_done(study):
+    plan, standings, store, _ = study
+    given = report_input(plan, standings, store, runs={"context-k5/s0": "https://tracker/#/experiments/7/runs/r2"})
+    labels = {cell: sorted(one.job for one in given.sources if f"{one.row}/s{one.seed}" == cell) for cell in
+              ("context-k1/s0", "context-k5/s0", "spatial-withheld/s0")}  # fmt: skip
+    own = [name for name, job in plan.jobs_of["context-k5/s0"].items() if plan.jobs[job].spec.tracked]
+    assert len(labels["context-k5/s0"]) == len(own) - 1, "its judge has failed"
+    assert labels["context-k1/s0"] == labels["spatial-withheld/s0"], "another name of a row has the same jobs"
+    assert {one.fingerprint for one in given.sources} <= {job.fingerprint for job in plan.jobs.values()}
+    assert {one.run for one in given.sources if one.row == "context-k5"} == {"https://tracker/#/experiments/7/runs/r2"}
+    assert {one.run for one in given.sources if one.row != "context-k5"} == {""}
+
+
 def test_a_record_that_the_others_contradict_makes_a_row_not_comparable(tmp_path):
     plan, store = made_plan(), FilesStore(tmp_path / "store")
     for job in plan.jobs.values():
@@ -65,7 +79,7 @@ def test_a_record_that_the_others_contradict_makes_a_row_not_comparable(tmp_path
     assert violation.rows == ["context-k5"]
     of_some = case_values(ArtifactReader(plan, store), standings, plan.cells[1:2])
     assert violations(of_some.controls) == (violation,), "whichever rows are asked for"
-    marked = results_csv(of_some.values, violations(of_some.controls)).splitlines()
+    marked = results_csv(columns(of_some.values), violations(of_some.controls)).splitlines()
     assert marked[0].endswith(",value,controls")
     assert {line.rpartition(",")[2] for line in marked[1:]} == {"violated"}
 

@@ -48,6 +48,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     views_of = _once_a_case(partial(judging.tail_views, request, pool))
     rows: Mapping[str, Mapping[str, Any]] = request.config[REFERENCES]
     left_out: dict[str, str] = {}
+    asked: dict[str, Mapping[str, Any]] = {}
     for number, (part, row) in enumerate(rows.items()):
         if progress.stopping:
             return StageOutcome(steps=number, stopped=True)
@@ -62,10 +63,16 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         judged = scored(request, made, progress, views_of)
         if judged is None:
             return StageOutcome(steps=number, stopped=True)
-        write_values(made / "cases.jsonl", [*values, *judged])
+        lines, of_judge = judged
+        if of_judge:
+            asked[part] = of_judge
+        write_values(made / "cases.jsonl", [*values, *lines])
         shutil.rmtree(made / "frames")
         shutil.move(made, Path(request.out) / part)
     records: dict[str, Any] = {"left_out": left_out}  # `workloads.contract.workload.LEFT_OUT`
+    if asked:  # a judge that may give no answer; by row, as `left_out`
+        records["judge_rubric"] = {part: of_judge["judge_rubric"] for part, of_judge in asked.items()}
+        records["judge_missing"] = {part: of_judge["judge_missing"] for part, of_judge in asked.items()}
     if networks.weights:
         records["measuring_weights"] = dict(networks.weights)
     return StageOutcome(steps=len(rows), records=records)
@@ -107,20 +114,28 @@ def known_of_case(pool: Pool, truth_of: Callable[[Setting], Frames | None], sett
     )
 
 
-def scored(request: Request, made: Path, progress: Progress, views_of: judging.ViewsOf) -> list[CaseMetric] | None:
-    """What the stages after an evaluation say of the videos in `made`; None: asked to stop."""
+def scored(
+    request: Request, made: Path, progress: Progress, views_of: judging.ViewsOf
+) -> tuple[list[CaseMetric], dict[str, Any]] | None:
+    """What the stages after an evaluation say of the videos in `made`, and what a judge recorded of how it answered.
+
+    None: asked to stop.
+    """
     inputs = {"data": request.inputs["data"], "evaluate": str(made)}
     found: list[CaseMetric] = []
+    of_judge: dict[str, Any] = {}
     for name, stage in (("judge", partial(judging.run, views_of=views_of)), ("camera", gating.run)):
         if request.branch not in JUDGED:
             continue
         out = made.with_name(f"{made.name}-{name}")
         out.mkdir(exist_ok=True)
-        if stage(replace(request, inputs=inputs, out=str(out)), _Within(progress)).stopped:
+        outcome = stage(replace(request, inputs=inputs, out=str(out)), _Within(progress))
+        if outcome.stopped:
             return None
+        of_judge = dict(outcome.records) if name == "judge" else of_judge
         lines = (out / "cases.jsonl").read_text(encoding="utf-8").splitlines()
         found += [CaseMetric(**json.loads(line)) for line in lines]
-    return found
+    return found, of_judge
 
 
 class _Within(Progress):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.spec import (
+    AnswerScale,
     BranchSpec,
     CostValue,
     DifferenceTile,
@@ -101,6 +102,7 @@ REPORT = ReportSpec(
     family_labels={"compress": "compression", "ssm": "state space"},
     questions=_questions,
     smallest_effects=SMALLEST_EFFECTS,
+    pilot=Path(__file__).parent / "pilot.json",
     finding_decimals={"points": 1, "differ": 0},
     tiles=(
         DifferenceTile(
@@ -175,6 +177,12 @@ REPORT = ReportSpec(
         metric="judge",
         prefixes=("points:", "vlm:"),
         branches=("return", "loop"),
+        scales={
+            "judge": AnswerScale(worst=0, best=100),
+            GATED: AnswerScale(worst=0, best=100, needs="camera_left"),
+            AT_MOST: AnswerScale(worst=0, best=100),
+            **{f"judge_{part}": AnswerScale(worst=0, best=5) for part in ("appearance", "presence", "view", "scene")},
+        },
         preferred=_judges,
         caption="Totals of the same cases by two judges, over distinct rows and all seeds. The return score is that of "
         """{leading} alone; the others' stand under "every metric", each under its own name.""",

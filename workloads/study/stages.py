@@ -192,7 +192,9 @@ STAGES = (
         images="strips",
         videos="samples",
         about=_SCORES,
-        uncompared=dict.fromkeys(("left_out", "measuring_weights"), "one job for all reference rows"),
+        uncompared=dict.fromkeys(
+            ("left_out", "measuring_weights", "judge_rubric", "judge_missing"), "one job for all reference rows"
+        ),
         tolerances=(*_TOLERANCES, *_JUDGED, *_CAMERA),
         environment=_JUDGE_VARIABLES,
     ),

@@ -92,7 +92,7 @@ def power_table(
         for a, b in asked.pairs:
             if found.computed_by[a] == found.computed_by[b]:
                 raise ValueError(f"{a} and {b} are one computation, whose difference is 0; name two different rows")
-        one = paired_pilot(found, metric, asked.pairs, again)
+        one = paired_pilot(found, metric, asked.pairs, again, of_finding=bool(asked.finding))
         if one is None:
             raise ValueError(f"the rows have values of {metric} in under two scenes that both have; run more of them")
         pilots = [("finding" if asked.finding else "rows", one)]
@@ -193,6 +193,8 @@ def power_text(table: PowerTable) -> str:
         if table.asked.claim == "equivalence"
         else "two-sided 5 % test"
     )
+    if table.asked.finding:
+        test += ", with the scatter over seeds of all rows as findings have it"
     lines = [
         f"{table.study} · {table.source or table.profile}: {table.metric}{f', {unit}' if unit else ''}",
         f"asked: {what} with power {table.power:g}; {test}, before it is adjusted over several",

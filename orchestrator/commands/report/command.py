@@ -27,7 +27,7 @@ from orchestrator.ui.terminal import print_json
 from reports.input import NUMBERS, PAGE
 
 if TYPE_CHECKING:  # what computes scores is imported when a report is written
-    from reports.against import Comparison
+    from reports.against import ResultsComparison
     from reports.input import ReportInput
 
 
@@ -101,6 +101,7 @@ def report(
             study.registered,
             wanted,
             say,
+            study.tracked_runs,
         )
         _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export))
         return
@@ -161,7 +162,7 @@ def _print_published(study: Study) -> None:
 
 
 def _written(
-    folder: Path, given: "ReportInput", formats: Sequence[str], source: str, against: "Comparison | None" = None
+    folder: Path, given: "ReportInput", formats: Sequence[str], source: str, against: "ResultsComparison | None" = None
 ) -> None:
     """Write a report of one's own.
 

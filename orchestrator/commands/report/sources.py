@@ -18,7 +18,7 @@ from reports.input import NUMBERS
 from workloads.contract.json_files import read_object
 
 if TYPE_CHECKING:  # what computes scores is imported when a report is written
-    from reports.against import Comparison, Side
+    from reports.against import ResultsComparison, Side
     from reports.input import ReportInput
 
 STUDY, PUBLISHED = "study", "published"
@@ -62,7 +62,7 @@ def of_path(options: PlanOptions, source: Path, option: str) -> tuple["ReportInp
     return input_of(table, content, file, plan), home / f"report-of-{name}"
 
 
-def compare_with(options: PlanOptions, ours: "Side", other: str) -> "Comparison":
+def compare_with(options: PlanOptions, ours: "Side", other: str) -> "ResultsComparison":
     """The comparison with what `--against` names.
 
     Raises:
@@ -84,7 +84,7 @@ def name_of(other: str) -> str:
     return stem_of(path) if path.is_file() else path.resolve().name if path.is_dir() else other
 
 
-def text_of(found: "Comparison", as_json: bool) -> str:
+def text_of(found: "ResultsComparison", as_json: bool) -> str:
     """What `report --against` prints."""
     if as_json:
         from reports.against import comparison_json

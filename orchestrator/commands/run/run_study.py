@@ -170,7 +170,15 @@ def report_of(study: Study, within_s: float = 0.0) -> bool:
     if not study.publishes_results:
         return False
     standings = study.standings(within_s=within_s)
-    return report_if_needed(study.report_folder, study.plan, standings, study.store, study.durations, study.registered)
+    return report_if_needed(
+        study.report_folder,
+        study.plan,
+        standings,
+        study.store,
+        study.durations,
+        study.registered,
+        runs=study.tracked_runs,
+    )
 
 
 def _backend_of(

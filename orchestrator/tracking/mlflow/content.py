@@ -17,7 +17,15 @@ from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.tracking.mlflow.case_tables import CASES, TABLES_TAG, case_of_slug, case_tables, tables_tag
 from orchestrator.tracking.mlflow.descriptions import DESCRIPTION_TAG, cell_text, row_text, study_text
 from orchestrator.tracking.mlflow.job_view import JobView
-from orchestrator.tracking.mlflow.projection import PARENT_TAG, ROW_TAG, STUDY_TAG, Point, artifact_path, place_in
+from orchestrator.tracking.mlflow.projection import (
+    IN_TAG,
+    PARENT_TAG,
+    ROW_TAG,
+    STUDY_TAG,
+    Point,
+    artifact_path,
+    place_in,
+)
 from orchestrator.tracking.mlflow.rows import (
     column_metric,
     column_title,
@@ -28,7 +36,7 @@ from orchestrator.tracking.mlflow.rows import (
     score_text,
     seeds_text,
 )
-from orchestrator.tracking.mlflow.runs import IN_TAG, Run, RunName, Runs
+from orchestrator.tracking.mlflow.runs import Run, RunName, Runs
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, runs_page, view_tags
 from reports.input import NUMBERS
 from workloads.contract.json_files import read_object

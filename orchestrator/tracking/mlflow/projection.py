@@ -31,6 +31,8 @@ CELL_TAG = "echo_matrix.cell"
 STUDY_TAG = "echo_matrix.parent"
 ROW_TAG = "echo_matrix.row"
 PARENT_TAG = "mlflow.parentRunId"
+IN_TAG = "echo_matrix.of"
+"""Tag of every run but the parent, with the parent's key: a parent has runs of its own for all its cells."""
 
 
 @dataclass(frozen=True, kw_only=True)

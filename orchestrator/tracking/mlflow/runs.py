@@ -14,7 +14,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, RunTag, ViewType
 
-from orchestrator.tracking.mlflow.projection import BATCH, PARAMS, PARENT_TAG, STUDY_TAG, Point
+from orchestrator.tracking.mlflow.projection import BATCH, IN_TAG, PARAMS, PARENT_TAG, STUDY_TAG, Point
 
 REQUESTS_PER_S = 20  # design, Budgets: in all
 PAGE = 1000
@@ -25,8 +25,6 @@ ENDED = ("FINISHED", "FAILED", "KILLED")
 
 HOME_TAG = "echo_matrix.home"
 """Tag with the identity of the study's folder."""
-IN_TAG = "echo_matrix.of"
-"""Tag of every run but the parent, with the parent's key: a parent has runs of its own for all its cells."""
 
 
 class RequestPace:
