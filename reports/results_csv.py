@@ -104,12 +104,12 @@ def _texts(values: Columns, *columns: str) -> Iterator[str]:
     """Some columns of each line, written once for all lines in which they are the same."""
     found, at = values.distinct(*columns)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="")
+    writer = csv.writer(out, lineterminator="\n")
     texts = []
     for names in found:
         # A lone empty text would be quoted; before a comma it is not.
         writer.writerow([*(as_text(name) if isinstance(name, str) else name for name in names), 0])
-        texts.append(out.getvalue().removesuffix(",0"))
+        texts.append(out.getvalue().removesuffix(",0\n"))
         out.seek(0)
         out.truncate()
     return map(texts.__getitem__, at.tolist())
