@@ -315,6 +315,10 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
     }
 
 
+_TEXT: frozenset[type] = frozenset({str})
+_SCALARS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: NaN and infinities become null, numpy numbers Python's."""
     kind = type(value)
@@ -323,6 +327,10 @@ def plain(value: Any) -> Any:
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if isinstance(value, Mapping):
+        # What is plain already is not there twice: there may be many.
+        flat = kind is dict and _SCALARS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value))
+        if flat and all(map(math.isfinite, [one for one in value.values() if type(one) is float])):
+            return value
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
