@@ -19,8 +19,8 @@ class SeedTable:
     places: Sequence[int]
     """Of each column, the place of its seed."""
     lines: Sequence[tuple[str, str, Sequence[tuple[str, bool]]]]
-    """Row, the row that it is another name of, and for each column a mean (empty: no case has a value) and whether it
-    is crossed out, as a control of this seed did not hold."""
+    """Row, the row that it is another name of, and for each column a mean (empty: no case has a value; `excluded`:
+    the study leaves the cell out) and whether it is crossed out, as a control of this seed did not hold."""
 
 
 def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
@@ -38,6 +38,8 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
         for i, row in enumerate(panel.rows):
             values = [np.nan if j is None else float(means[i, j]) for j in at]
             texts = [number(value, one.decimals) if np.isfinite(value) else "" for value in values]
+            apart = analysis.excluded_seeds.get(row, frozenset())
+            texts = [text or ("excluded" if seed in apart else "") for text, seed in zip(texts, seeds, strict=True)]
             bad = [crossed is not None and crossed.has_seed(row, one.branch, seed) for seed in seeds]
             known.setdefault(row, []).extend(zip(texts, bad, strict=True))
     by = analysis.computed_by
