@@ -62,9 +62,18 @@ class Analysis(Measured):
 
     @cached_property
     def signals(self) -> Mapping[str, SignalToNoise]:
-        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more.
+
+        Over rows with the axes' values of the main table: what an axis changes is no difference of rows.
+        """
         found = {}
-        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        rows = [
+            row.label
+            for row in self.rows
+            if not row.reference
+            and row.label == row.computed_by
+            and (not self.main or row.label.partition("/")[2] == self.main.partition("/")[2])
+        ]
         for name, panel in self.panels.items():
             signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
             if signal is not None:

@@ -299,7 +299,7 @@ class Term:
     meaning: str
     """One or two sentences, not HTML."""
     also: Sequence[str] = ()
-    """Other spellings: plurals, names of metrics."""
+    """Other spellings: plurals, names of metrics. Each is found as it is written, or with a capital first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,9 +44,14 @@ class _Reader:
     """Reads the page once, from its first tag to its last."""
 
     def __init__(self, terms: Sequence[Term]) -> None:
-        self._terms = {str(escape(word)).lower(): term for term in terms for word in (term.name, *term.also)}
+        self._terms = {
+            str(escape(word)): term
+            for term in terms
+            for name in (term.name, *term.also)
+            for word in (name, name[:1].upper() + name[1:])  # as a sentence begins
+        }
         words = sorted(map(re.escape, self._terms), key=len, reverse=True)
-        self._word = re.compile(rf"(?<![\w&#-])(?:{'|'.join(words)})(?![\w-])", re.IGNORECASE) if words else None
+        self._word = re.compile(rf"(?<![\w&#-])(?:{'|'.join(words)})(?![\w-])") if words else None
         self.used: set[str] = set()
         self._linked: set[str] = set()
         self._heading = ""
@@ -111,7 +116,7 @@ class _Reader:
         return text if self._word is None or text.isspace() else self._word.sub(self._link, text)
 
     def _link(self, found: re.Match[str]) -> str:
-        term = self._terms[found.group().lower()]
+        term = self._terms[found.group()]
         self.used.add(term.name)
         if term.name in self._linked:
             return found.group()

@@ -68,9 +68,13 @@ class Page:
     def open(self, address: str) -> None:
         """Load a page, and wait until it and its pictures are there."""
         assert "errorText" not in self.call("Page.navigate", url=address)
+        self.wait_for("document.readyState == 'complete' && location.href != 'about:blank'")
+
+    def wait_for(self, condition: str) -> None:
+        """Until a script's value is true."""
         until = time.monotonic() + ANSWERS_S
-        while self.evaluate("document.readyState") != "complete" or self.evaluate("location.href") == "about:blank":
-            assert time.monotonic() < until, f"{address} does not load"
+        while not self.evaluate(condition):
+            assert time.monotonic() < until, f"never so: {condition}"
             time.sleep(0.02)
 
     def evaluate(self, script: str) -> Any:

@@ -1,10 +1,6 @@
-"""What a user sees in a browser: the report's page and MLflow's, in a headless Chromium.
-
-Chromium runs as root here and needs `--no-sandbox`; it looks at nothing but this machine.
-"""
+"""What a user sees in a browser: the report's page and MLflow's, in a headless Chromium."""
 
 import re
-import shutil
 import subprocess
 import urllib.request
 from collections.abc import Callable
@@ -12,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM, FLAGS
 from made_input import ROWS, made_input
 from made_plan import STAGES, made_plan
 from PIL import Image
@@ -21,12 +18,6 @@ from orchestrator.tracking.mlflow.pages import page_of
 from orchestrator.tracking.mlflow.ui import end_ui, start_ui, wait_for_ui
 from reports.build import build
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
-)  # fmt: skip
 WAITS_MS = 10_000
 """Of the page's own clock, for what its scripts fetch."""
 

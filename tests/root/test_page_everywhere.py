@@ -176,10 +176,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page, study
     page.size(390)
     page.evaluate(f"{box}.focus()")
     page.press("ArrowRight")
-    for _ in range(100):
-        if page.evaluate(f"{box}.scrollLeft") > 0:
-            break
-    assert page.evaluate(f"{box}.scrollLeft") > 0
+    page.wait_for(f"{box}.scrollLeft > 0")
 
 
 def test_headings_are_in_order_and_tables_are_named(page: Page, study: Path) -> None:

@@ -40,11 +40,11 @@ GLOSSARY: Sequence[Term] = (
     ),
     Term(
         name="camera left",
-        also=("camera_left", "left"),
+        also=("camera_left",),
         meaning="The share of cases in which the camera was measured to leave as commanded.",
     ),
     Term(
-        name="turn",
+        name="Turn",
         also=("camera_f",),
         meaning="The turn that the camera was measured to make, as a share of the commanded one; it means "
         "nothing in cases that could not be measured.",

@@ -87,6 +87,8 @@ def report(
     if source == PUBLISHED:
         if against is not None:
             raise PlanError("--source published has no values to compare; give it as --against published")
+        if output is not None or formats:
+            raise PlanError("--source published prints JSON and writes nothing; it takes no --output and no --formats")
         _print_published(options.open(look=False))
         return
     wanted = _formats(formats)
