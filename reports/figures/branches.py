@@ -80,6 +80,10 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
     first, second = contrast
     every = [i for i in range(len(table.rows)) if np.isfinite(place[first][i])]
     rows = sorted(ends(sorted(every, key=lambda i: float(place[second][i])), MOST_ROWS))
+    # Of some rows, ranks would leave a void between them: they stand one below the other in their order.
+    at = {branch: {i: float(place[branch][i]) for i in rows} for branch in contrast}
+    if len(rows) < len(every):
+        at = {branch: {i: y for y, i in enumerate(sorted(rows, key=of.__getitem__), 1)} for branch, of in at.items()}
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -90,7 +94,7 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
             look, weight = looks[table.rows[i]], 1.4 + min(0.35 * abs(a - b), 1.8)
             axes.plot(
                 [0, 1],
-                [a, b],
+                [at[first][i], at[second][i]],
                 color=look.colour,
                 linewidth=weight,
                 linestyle=look.dash,
@@ -99,12 +103,12 @@ def rank_slopes(table: Table, looks: Mapping[str, FamilyLook], contrast: tuple[s
                 markeredgecolor=PAPER,
                 solid_capstyle="round",
             )
-        left = [(y, f"{name}   {y:g}") for y, name in ((float(place[first][i]), table.rows[i]) for i in rows)]
-        right = [(y, f"{y:g}   {name}") for y, name in ((float(place[second][i]), table.rows[i]) for i in rows)]
+        left = [(at[first][i], f"{table.rows[i]}   {place[first][i]:g}") for i in rows]
+        right = [(at[second][i], f"{place[second][i]:g}   {table.rows[i]}") for i in rows]
         names_in_column(axes, -0.05, left, side="left", size=9.5, color=INK)
         names_in_column(axes, 1.05, right, side="right", size=9.5, color=INK)
         axes.set_xlim(-0.95, 1.95)
-        axes.set_ylim(len(table.rows) + 0.6, 0.3)
+        axes.set_ylim((len(table.rows) if len(rows) == len(every) else len(rows)) + 0.6, 0.3)
         axes.set_xticks([0, 1], [f"{first} rank", f"{second} rank"])
         axes.xaxis.tick_top()
         axes.set_yticks([])

@@ -136,6 +136,10 @@ def drawn(width: float, height: float, draw: Callable[[Figure], None]) -> str:
     return _themed(out.getvalue())
 
 
+FEW = 60
+"""Points whose limits may be drawn as strongly as those of one: those of more would hide the points."""
+
+
 def point(axes: Any, x: float, y: float, look: FamilyLook, spread: Spread | None) -> None:
     """One row's marker, with its limits where they are known."""
     points(axes, [(x, y, look, spread)])
@@ -161,7 +165,7 @@ def points(axes: Any, of: Sequence[tuple[float, float, FamilyLook, Spread | None
                 fmt="none",
                 ecolor=look.colour,
                 elinewidth=1.1,
-                alpha=0.4,
+                alpha=0.4 * min(1.0, FEW / len(of)),
             )
         axes.plot(
             [x for x, _, _ in own],
