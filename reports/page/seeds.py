@@ -19,7 +19,7 @@ class SeedTable:
     places: Sequence[int]
     """Of each column, the place of its seed."""
     lines: Sequence[tuple[str, str, Sequence[str]]]
-    """Row, the row that it is another name of, and a mean for each column; empty: no case has a value."""
+    """Row, the row that it is another name of, and a mean for each column, or `excluded`; empty: missing."""
 
 
 def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
@@ -42,7 +42,14 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
         columns=[(one, str(seed)) for one in shown for seed in seeds],
         places=[place for _ in shown for place in range(len(seeds))],
         lines=[
-            (row.label, by[row.label] if by[row.label] != row.label else "", known[by[row.label]])
+            (
+                row.label,
+                by[row.label] if by[row.label] != row.label else "",
+                [
+                    "excluded" if not text and seeds[i % len(seeds)] in row.excluded_seeds else text
+                    for i, text in enumerate(known[by[row.label]])
+                ],
+            )
             for row in analysis.rows
             if len(known.get(by[row.label], ())) == len(shown) * len(seeds)
         ],
