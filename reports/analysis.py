@@ -62,9 +62,18 @@ class Analysis(Measured):
 
     @cached_property
     def signals(self) -> Mapping[str, SignalToNoise]:
-        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more."""
+        """`branch/metric` -> how far rows are apart in units of their seeds, where there are two seeds or more.
+
+        Over rows with the axes' values of the main table: what an axis changes is no difference of rows.
+        """
         found = {}
-        rows = [row.label for row in self.rows if not row.reference and row.label == row.computed_by]
+        rows = [
+            row.label
+            for row in self.rows
+            if not row.reference
+            and row.label == row.computed_by
+            and (not self.main or row.label.partition("/")[2] == self.main.partition("/")[2])
+        ]
         for name, panel in self.panels.items():
             signal = signal_to_noise([panel.layout(row) for row in rows]) if len(panel.seeds) > 1 else None
             if signal is not None:
@@ -306,6 +315,10 @@ def computed_json(analysis: Analysis) -> dict[str, Any]:
     }
 
 
+_TEXT: frozenset[type] = frozenset({str})
+_SCALARS: frozenset[type] = frozenset({str, int, bool, float, type(None)})
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: NaN and infinities become null, numpy numbers Python's."""
     kind = type(value)
@@ -314,6 +327,10 @@ def plain(value: Any) -> Any:
     if kind is str or kind is int or kind is bool or value is None:
         return value
     if isinstance(value, Mapping):
+        # What is plain already is not there twice: there may be many.
+        flat = kind is dict and _SCALARS.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value))
+        if flat and all(map(math.isfinite, [one for one in value.values() if type(one) is float])):
+            return value
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]

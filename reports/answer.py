@@ -218,12 +218,16 @@ def _on_scale(references: ReferenceSpec | None, last: RankedBranch) -> str:
     floor, ceiling = number(last.floor, last.decimals), number(last.ceiling, last.decimals)
     return (
         f", on a scale from {floor} (floor: {_floor_name(references)}) to {ceiling} "
-        f"(ceiling: {references.ceiling_name})"
+        f"(ceiling: {_ceiling_name(references)})"
     )
 
 
 def _floor_name(references: ReferenceSpec) -> str:
     return references.floor if references.floor_name == "floor" else references.floor_name
+
+
+def _ceiling_name(references: ReferenceSpec) -> str:
+    return references.ceiling if references.ceiling_name == "ceiling" else references.ceiling_name
 
 
 def _value(of: RankedBranch, value: float) -> str:

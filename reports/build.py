@@ -1,9 +1,10 @@
 """The report: results.csv, report.json, one self-contained page, and the forms of it that are asked for.
 
-Everything is worked out before the first file is written, and each file appears whole.
+Everything is worked out, and every file is written beside its place, before the first one appears; each appears whole.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from itertools import chain
 from pathlib import Path
 
 from reports.against import ResultsComparison, comparison_json
@@ -13,10 +14,10 @@ from reports.figures.style import recorded
 from reports.forms.against_text import against_md
 from reports.forms.forms import forms
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
-from reports.json_text import indented
+from reports.json_text import indented, pieces
 from reports.page.page import page
 from reports.report_json import report_json
-from reports.results_csv import results_csv
+from reports.results_csv import results_pieces
 
 
 def build(
@@ -41,18 +42,27 @@ def build(
     analysis = analyse(input)
     with recorded() as drawings:
         html = page(input, analysis, against)
-    files = {NUMBERS: f"{indented(report_json(input, analysis))}\n".encode(), PAGE: html.encode()}
-    # The values come last: their text is the largest, and the rest is made without it.
-    files[RESULTS] = results_csv(analysis.values, violations(input.controls)).encode()
-    files |= forms(input, analysis, drawings, formats)
+    numbers = report_json(input, analysis)
+    files: dict[str, Iterable[bytes]] = {
+        RESULTS: (text.encode() for text in results_pieces(analysis.values, violations(input.controls))),
+        NUMBERS: (text.encode() for text in chain(pieces(numbers), ["\n"])),
+        PAGE: [html.encode()],
+        **{name: [content] for name, content in forms(input, analysis, drawings, formats).items()},
+    }
     if against is not None:
-        files["against.md"] = against_md(against).encode("utf-8")
-        files["against.json"] = (indented(comparison_json(against)) + "\n").encode("utf-8")
+        files["against.md"] = [against_md(against).encode()]
+        files["against.json"] = [f"{indented(comparison_json(against))}\n".encode()]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_bytes(content)
-        temporary.replace(path)
+    written = {name: _written(folder / name, content) for name, content in files.items()}
+    for name, temporary in written.items():
+        temporary.replace(folder / name)
     return list(files)
+
+
+def _written(path: Path, content: Iterable[bytes]) -> Path:
+    """A temporary file beside `path` with this content, in pieces: texts of millions of values are never whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.writelines(content)
+    return temporary

@@ -97,6 +97,11 @@ class CrossedOut:
         names = self.same.get(label, frozenset())
         return [one for one in self.violations if any(one.concerns(name, branch) for name in names)]
 
+    def has_seed(self, label: str, branch: str, seed: int) -> bool:
+        """Whether the row's cell of one seed, under any of its names, is one that a violated control lists."""
+        cells = {f"{name}/s{seed}" for name in self.same.get(label, frozenset())}
+        return any(not one.cells or one.cells & cells for one in self.concerning(label, branch))
+
     def rows(self, branches: Collection[str]) -> list[str]:
         """Labels of the rows that are not comparable on one of these branches, in order."""
         return [label for label in self.same if any(self.concerning(label, branch) for branch in branches)]

@@ -21,11 +21,11 @@ def indented(value: Any) -> str:
         ValueError: a number that is not finite.
         TypeError: a value of another type.
     """
-    return "".join(_pieces(value, 0))
+    return "".join(pieces(value))
 
 
-def _pieces(value: Any, depth: int) -> Iterator[str]:
-    """The text of a value that stands so far inside another one, in pieces: it may be large."""
+def pieces(value: Any, depth: int = 0) -> Iterator[str]:
+    """`indented` in pieces, as the text may be large; `depth`: how far inside another value it stands."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     if not inside:
         yield _encoder(0).encode(value)
@@ -39,7 +39,7 @@ def _pieces(value: Any, depth: int) -> Iterator[str]:
     keys = [f"{_encoder(0).encode(key)}: " for key in value] if isinstance(value, dict) else [""] * len(value)
     for i, (key, one) in enumerate(zip(keys, inside, strict=True)):
         yield f"{',' if i else opened}{inner}{key}"
-        yield from _pieces(one, depth + 1)
+        yield from pieces(one, depth + 1)
     yield f"{outer}{closed}"
 
 

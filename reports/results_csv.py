@@ -77,10 +77,15 @@ def results_csv(values: Columns, found: Sequence[Violation] = ()) -> str:
         values: in any order.
         found: controls that did not hold; with some, there is a column `controls`.
     """
+    return "".join(results_pieces(values, found))
+
+
+def results_pieces(values: Columns, found: Sequence[Violation] = ()) -> Iterator[str]:
+    """`results_csv` in pieces, as the text may be large."""
+    yield ",".join((*COLUMNS, CONTROLS) if found else COLUMNS) + "\n"
     order = values.order()
-    parts = (values.of(order[i : i + AT_ONCE]) for i in range(0, len(order), AT_ONCE))
-    columns = (*COLUMNS, CONTROLS) if found else COLUMNS
-    return "".join([f"{','.join(columns)}\n", *(_lines(part, found) for part in parts)])
+    for i in range(0, len(order), AT_ONCE):
+        yield _lines(values.of(order[i : i + AT_ONCE]), found)
 
 
 def _lines(values: Columns, found: Sequence[Violation]) -> str:
@@ -99,12 +104,12 @@ def _texts(values: Columns, *columns: str) -> Iterator[str]:
     """Some columns of each line, written once for all lines in which they are the same."""
     found, at = values.distinct(*columns)
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="")
+    writer = csv.writer(out, lineterminator="\n")
     texts = []
     for names in found:
         # A lone empty text would be quoted; before a comma it is not.
         writer.writerow([*(as_text(name) if isinstance(name, str) else name for name in names), 0])
-        texts.append(out.getvalue().removesuffix(",0"))
+        texts.append(out.getvalue().removesuffix(",0\n"))
         out.seek(0)
         out.truncate()
     return map(texts.__getitem__, at.tolist())

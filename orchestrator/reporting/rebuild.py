@@ -6,6 +6,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.registration.file import Entry
 from orchestrator.requirements import missing_libraries
 from orchestrator.store.protocol import RECENT_S, Store
-from reports.input import ReportInput
+from reports.input import ReportInput, ResultLine
 from reports.spec import ReportSpec
 
 if TYPE_CHECKING:  # what writes it is imported only then
@@ -32,7 +33,12 @@ Tell = Callable[[str], None]
 
 def input_digest(input: ReportInput) -> str:
     """sha256 of the input and of the report's code: equal digests give equal reports."""
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(input), sort_keys=True, default=_named).encode("utf-8"))
+    rest = dataclasses.asdict(dataclasses.replace(input, values=()))
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=_named).encode("utf-8"))
+    # There may be millions: `asdict` copies every one of them.
+    of_line = attrgetter(*(one.name for one in dataclasses.fields(ResultLine)))
+    for value in input.values:
+        digest.update(repr(of_line(value)).encode("utf-8"))
     return _with_code(digest, input.spec)
 
 

@@ -91,8 +91,14 @@ def input_of(table: ValueTable, content: bytes, file: Path, plan: Plan | None) -
 
 def knows(plan: Plan, table: ValueTable) -> bool:
     """Whether all rows and branches of a table are those of a study."""
+    return not any(strangers(plan, table))
+
+
+def strangers(plan: Plan, table: ValueTable) -> tuple[list[str], list[str]]:
+    """The rows, and the branches, of a table that a study does not have."""
     rows, branches = {cell.row for cell in plan.cells}, set(plan.workload.branch_names)
-    return all(value.row in rows and value.branch in branches for value in table.values)
+    found = row_names(table), list(dict.fromkeys(value.branch for value in table.values))
+    return [row for row in found[0] if row not in rows], [name for name in found[1] if name not in branches]
 
 
 def row_names(table: ValueTable) -> Sequence[str]:

@@ -163,9 +163,10 @@ def _line(line: TableLine) -> list[str]:
     cells = [escaped(line.row) + (f" = {escaped(line.same_as)}" if line.same_as else "")]
     for cell in line.cells:
         text = cell.text or "missing"
-        text = f"~~{text}~~" if cell.crossed_out else f"**{text}**" if cell.best else text
+        text = (f"**{text}**" if cell.best else text) + (f" ±{cell.spread}" if cell.spread else "")
+        text = f"~~{text}~~" if cell.crossed_out else text
         beside = "; ".join(filter(None, (cell.present, cell.unanswered)))
-        cells.append(text + (f" ±{cell.spread}" if cell.spread else "") + (f" [{beside}]" if beside else ""))
+        cells.append(text + (f" [{beside}]" if beside else ""))
     return cells
 
 

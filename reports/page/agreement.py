@@ -29,13 +29,21 @@ def lines(analysis: Analysis) -> list[tuple[str, list[str]]]:
 
 
 def limits_notes(analysis: Analysis) -> list[str]:
-    """Why a correlation has no limits, or of which scenes and seeds they are where some were left out."""
+    """Why a correlation has no limits, or of which scenes and seeds those of r are where some were left out."""
     found = []
-    for name, table in analysis.tables.items():
-        for (a, b), own in analysis.agreement_limits[name].items() if analysis.panels else ():
-            said = [f"no limits of r: {own.pearson.reason}"] if own.pearson.reason else [own.block]
-            if np.isfinite(tables.agreement(table)[f"{a}~{b}"]["pearson"]):
-                found += [f"{name}, {a} and {b}: {text}" for text in said if text]
+    for name, table in analysis.tables.items() if analysis.panels else ():
+        values = tables.agreement(table)
+        for (a, b), own in analysis.agreement_limits[name].items():
+            letters = {"r": ("pearson", own.pearson), "ρ": ("spearman", own.spearman), "τ": ("kendall", own.kendall)}
+            reasons = [
+                f"no limits of {letter}: {limits.reason}"
+                for letter, (key, limits) in letters.items()
+                if limits.reason and np.isfinite(values[f"{a}~{b}"][key])
+            ]
+            if own.block and not own.pearson.reason:
+                reasons.append(own.block)
+            if reasons:
+                found.append(f"{name}, {a} and {b}: {'; '.join(reasons)}")
     return found
 
 

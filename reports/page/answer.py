@@ -75,13 +75,14 @@ def _strips(given: ReportInput, analysis: Analysis, found: Ranking) -> tuple[str
                 mean = analysis.mean(found.last.metric, row) if found.last.metric else None
                 score = number(mean, found.last.decimals)
                 frames = frames_of(by_row[row].path, spec, spec.chosen)
-                strips.append(AnswerStrip(row=row, place=place, score=score, frames=frames))
+                if frames is not None:
+                    strips.append(AnswerStrip(row=row, place=place, score=score, frames=frames))
         return case, strips
     return "", []
 
 
 def _title(branch: RankedBranch) -> str:
-    unit = f", {branch.unit}" if branch.unit else ""
+    unit = f", {branch.unit}" if branch.unit not in ("", branch.name) else ""
     name = branch.name if branch.metric else f"{branch.name} (worst 0, best 1)"
     return f"{branch.branch}: {name}{unit}{' (less is better)' if branch.better == 'low' else ''}"
 

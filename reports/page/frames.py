@@ -34,8 +34,8 @@ class Frames:
     frames: Sequence[Frame]
 
 
-def frames_of(path: str, spec: ImageSpec, chosen: Mapping[str, str] | None = None) -> Frames:
-    """The pictures of a PNG.
+def frames_of(path: str, spec: ImageSpec, chosen: Mapping[str, str] | None = None) -> Frames | None:
+    """The pictures of a PNG; None: it cannot be read.
 
     Args:
         path: of the file.
@@ -45,7 +45,10 @@ def frames_of(path: str, spec: ImageSpec, chosen: Mapping[str, str] | None = Non
     Raises:
         FileNotFoundError: there is no such file.
     """
-    white = np.asarray(imread(path))[..., :3].min(axis=-1) >= 1.0
+    try:
+        white = np.asarray(imread(path))[..., :3].min(axis=-1) >= 1.0
+    except SyntaxError:  # what Pillow raises where it finds no image
+        return None
     height, width = white.shape
     wide = _side(white.all(axis=0), len(spec.frames), spec.gap)
     rows = white.all(axis=1)

@@ -18,8 +18,9 @@ class SeedTable:
     """(metric, seed), a branch's seeds side by side."""
     places: Sequence[int]
     """Of each column, the place of its seed."""
-    lines: Sequence[tuple[str, str, Sequence[str]]]
-    """Row, the row that it is another name of, and a mean for each column, or `excluded`; empty: missing."""
+    lines: Sequence[tuple[str, str, Sequence[tuple[str, bool]]]]
+    """Row, the row that it is another name of, and for each column a mean, or `excluded` (empty: missing), and whether
+    it is crossed out, as a control of this seed did not hold."""
 
 
 def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
@@ -27,16 +28,18 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
     shown = [one for one in headlines(analysis) if f"{one.branch}/{one.metric}" in analysis.panels]
     if len(seeds) < 2 or not shown:
         return None
-    known: dict[str, list[str]] = {}
+    known: dict[str, list[tuple[str, bool]]] = {}
+    whole, crossed = analysis.everything or analysis, analysis.crossed_out
     for one in shown:
-        panel = analysis.panels[f"{one.branch}/{one.metric}"]
+        panel = whole.panels[f"{one.branch}/{one.metric}"]
         total, count = panel.total.sum(axis=1), panel.count.sum(axis=1)
         means = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
         at = [panel.seeds.index(seed) if seed in panel.seeds else None for seed in seeds]
         for i, row in enumerate(panel.rows):
             values = [np.nan if j is None else float(means[i, j]) for j in at]
             texts = [number(value, one.decimals) if np.isfinite(value) else "" for value in values]
-            known.setdefault(row, []).extend(texts)
+            bad = [crossed is not None and crossed.has_seed(row, one.branch, seed) for seed in seeds]
+            known.setdefault(row, []).extend(zip(texts, bad, strict=True))
     by = analysis.computed_by
     return SeedTable(
         columns=[(one, str(seed)) for one in shown for seed in seeds],
@@ -46,8 +49,8 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
                 row.label,
                 by[row.label] if by[row.label] != row.label else "",
                 [
-                    "excluded" if not text and seeds[i % len(seeds)] in row.excluded_seeds else text
-                    for i, text in enumerate(known[by[row.label]])
+                    ("excluded" if not text and seeds[i % len(seeds)] in row.excluded_seeds else text, crossed_out)
+                    for i, (text, crossed_out) in enumerate(known[by[row.label]])
                 ],
             )
             for row in analysis.rows

@@ -89,9 +89,10 @@ def _poster(given: ReportInput, analysis: Analysis, video: Video) -> str:
         if (strip.row, strip.seed, strip.axes, strip.branch, strip.case)
         == (video.row, video.seed, video.axes, video.branch, video.case)
     ]
-    if not same:
+    found = frames_of(same[0].path, spec, spec.chosen) if same else None
+    if found is None:
         return ""
-    frame = frames_of(same[0].path, spec, spec.chosen).frames[-1]
+    frame = found.frames[-1]
     picture = np.ascontiguousarray(imread(same[0].path)[: frame.height, frame.x : frame.x + frame.width, :3])
     out = io.BytesIO()
     imsave(out, picture, format="png", metadata={"Software": ""})  # else matplotlib writes its version

@@ -1,8 +1,8 @@
 r"""Limits of rank statistics of two branches, from the orders of rows that are sure (`sure_order.py`).
 
 Ranks are no smooth functions of the means, and ranks of resampled near ties are wrong as often as not. What can be said
-follows from pairs whose order is sure on both branches: Kendall's tau has at least the sure pairs that agree, and at
-least those that do not. Spearman's rho follows from tau by Daniels' inequality: for $n$ rows without ties,
+follows from the pairs whose order on both branches is sure: Kendall's tau has at least so many pairs that agree, and
+that do not. Spearman's rho follows from tau by Daniels' inequality: for $n$ rows without ties,
 
 $$ | 3 (n + 2) \tau - 2 (n + 1) \rho | \le n - 2 . $$
 
@@ -22,6 +22,8 @@ def kendall_limits(order: SureOrder, seeds: int) -> Limits:
     if order.pairs < 1:
         return Limits(reason="there is no pair of rows")
     low, high = order.tau_limits()
+    if low <= -1.0 and high >= 1.0:
+        return Limits(reason="no pair of rows has a sure order on both branches")
     return Limits(low=low, high=high, kind=kind_of(seeds))
 
 
@@ -32,6 +34,8 @@ def spearman_limits(tau: Limits, rows: int) -> Limits:
     slope, off, scale = 3.0 * (rows + 2), rows - 2.0, 2.0 * (rows + 1)
     low = max(-1.0, (slope * tau.low - off) / scale)
     high = min(1.0, (slope * tau.high + off) / scale)
+    if low <= -1.0 and high >= 1.0:
+        return Limits(reason="the limits of tau allow every value")
     return Limits(low=low, high=high, kind=tau.kind)
 
 

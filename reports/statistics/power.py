@@ -44,7 +44,7 @@ from reports.statistics.seed_scatter import SeedScatter
 
 POWER = 0.8
 """Power that is asked for where nothing else is said."""
-QUANTILES = 64
+QUANTILES = 32
 """So many, evenly spaced, stand for the scatter of a few seeds."""
 UPPER = 0.8
 """Level of the one-sided upper limits of `PilotVariance.cautious`."""
@@ -257,7 +257,7 @@ def detectable(
     low, high = 0.0, math.sqrt(design.variance)
     while _power(high, design, claim, level) < power:
         low, high = high, 2 * high
-    for _ in range(50):
+    for _ in range(32):
         middle = (low + high) / 2
         low, high = (low, middle) if _power(middle, design, claim, level) >= power else (middle, high)
     return high

@@ -5,8 +5,11 @@ paired difference; Holm's adjustment runs over all of them. So with probability 
 wrong direction, on any branch, whatever the dependence between pairs. What is deduced from these orders is right
 whenever they are: all its conclusions together are wrong with probability $\alpha$ at most.
 
-*Kendall's tau.* Of $N$ pairs let $C$ be surely ordered alike and $D$ surely ordered oppositely on both branches. The
-true tau lies in $[2C/N - 1,\; 1 - 2D/N]$: every pair that is not sure may be discordant, or concordant.
+*Kendall's tau.* Each of $N$ pairs is seen ordered alike or oppositely on both branches, with the larger of the two
+two-sided p. For tau it does not matter which pairs are as they are seen, but how many: closed testing
+(`closed_testing.py`) says so with few seeds too, where no single pair is left after Holm. If at least $C$ of those seen
+alike are alike, and at least $D$ of the others opposite, the true tau lies in $[2C/N - 1,\; 1 - 2D/N]$: every other
+pair may be discordant, or concordant.
 
 *Best rows.* A row that is surely below another is not the best. The rows that are left contain the best one; if two
 branches leave sets without a common row, their best rows differ.
@@ -17,15 +20,18 @@ comparisons: Hsu (1984), Annals of Statistics 12(3), 1136-1144, here by all pair
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor
 
 import numpy as np
 
-from reports.statistics.intervals import LEVEL, holm
+from reports.statistics.closed_testing import false_hypotheses
+from reports.statistics.intervals import LEVEL, Bools, holm
 from reports.statistics.pairs import RowPairs
 from reports.statistics.panel import Floats
 
 ALPHA = 1.0 - LEVEL
+
+LEVEL_STEP = 1e-6
+"""Precision of a level that is searched for."""
 
 UNDECIDED = 0.5
 """One-sided p of equal means."""
@@ -61,12 +67,6 @@ class SureOrder:
         """Number of pairs of rows."""
         return len(self.rows) * (len(self.rows) - 1) // 2
 
-    def alike(self) -> Floats:
-        """Sorted p, (pairs,), of each pair being ordered alike on the first two branches: the surest first."""
-        first, second = self.above[:2]
-        both = np.maximum(first, second)
-        return np.sort(np.minimum(both, both.T)[np.triu_indices(len(self.rows), 1)])
-
     def opposite(self) -> list[OppositePair]:
         """The pairs whose means the first two branches order oppositely, the surest first."""
         first, second = self.alone[:2]
@@ -84,15 +84,33 @@ class SureOrder:
 
     def tau_limits(self, alpha: float = ALPHA) -> tuple[float, float]:
         """Limits of Kendall's tau between the first two branches (derivation above)."""
-        alike = int((self.alike() <= alpha).sum())
-        opposite = int((np.maximum(self.above[0], self.above[1].T) <= alpha).sum())
-        return 2.0 * alike / self.pairs - 1.0, 1.0 - 2.0 * opposite / self.pairs
+        p, alike = self.seen()
+        same, opposite = (false_hypotheses(p[kind], p, alpha) for kind in (alike, ~alike))
+        return 2.0 * same / self.pairs - 1.0, 1.0 - 2.0 * opposite / self.pairs
+
+    def seen(self) -> tuple[Floats, Bools]:
+        """(p, alike), each (pairs,): whether a pair is seen ordered alike on the first two branches, with its p.
+
+        p is two-sided: that a pair's orders are the ones seen is claimed after seeing them.
+        """
+        first, second = self.alone[:2]
+        upper = np.triu_indices(len(self.rows), 1)
+        orders = [np.maximum(first, second), np.maximum(first.T, second.T)]
+        turned = [np.maximum(first, second.T), np.maximum(first.T, second)]
+        same, opposite = (np.minimum(*both)[upper] for both in (orders, turned))
+        return np.minimum(1.0, 2.0 * np.minimum(same, opposite)), np.asarray(same <= opposite)
 
     def p_tau_above(self, value: float) -> float:
-        """The smallest level at which the lower limit of tau is above `value`; 1 where there is none."""
-        needed = floor((1.0 + value) / 2.0 * self.pairs + 1e-9)  # so many alike are not yet enough
-        sorted_p = self.alike()
-        return float(sorted_p[needed]) if needed < len(sorted_p) else 1.0
+        """The smallest level at which the lower limit of tau is above `value`, to 1e-6; 1 where there is none."""
+        if self.tau_limits(1.0)[0] <= value:
+            return 1.0
+        low, high = 0.0, 1.0
+        while high - low > LEVEL_STEP * high:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.tau_limits(middle)[0] > value else (middle, high)
+            if high < LEVEL_STEP:
+                break
+        return high
 
     def beaten(self, branch: int) -> Floats:
         """(rows,): p of each row being below some other one."""

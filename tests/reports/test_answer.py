@@ -29,7 +29,7 @@ def test_one_row_is_best_with_its_interval_its_lead_and_the_ends_of_the_scale() 
     claim, order, surety, limits = said(small_study(NEAR, FAR))
     assert re.fullmatch(
         r"On far, b does best: (59|60)\.\d points, on a scale from 0\.0 \(floor: does nothing\) to 100\.0 "
-        r"\(ceiling: ceiling\)\.",
+        r"\(ceiling: all\)\.",
         claim,
     )
     assert order == "Near and far order all 3 pairs of methods alike."

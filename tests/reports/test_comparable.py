@@ -19,6 +19,7 @@ from reports.forms.forms import forms
 from reports.forms.markdown import report_md
 from reports.input import ReportInput
 from reports.page.page import page
+from reports.page.seeds import seed_table
 from reports.report_json import report_json
 from reports.results_csv import read_results_csv, results_csv
 
@@ -112,6 +113,13 @@ def test_other_verdicts_take_nothing_away(held: ReportInput, of_held: Any, verdi
     given = violated(held, [f"{ROW}/s1"], verdict=verdict)
     assert violations(given.controls) == ()
     assert analyse(given).crossed_out is None
+
+
+def test_the_table_of_seeds_crosses_out_the_seed_alone(of_row: Any, of_held: Any) -> None:
+    [(_, _, cells)] = [line for line in seed_table(of_row[1], (0, 1)).lines if line[0] == ROW]
+    assert [crossed for _, crossed in cells] == [False, True] * 3
+    [(_, _, before)] = [line for line in seed_table(of_held[0], (0, 1)).lines if line[0] == ROW]
+    assert [text for text, _ in cells] == [text for text, _ in before]
 
 
 def test_results_csv_marks_the_lines_of_the_cell_and_is_the_same_without(held: ReportInput, of_row: Any) -> None:

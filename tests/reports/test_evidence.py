@@ -125,20 +125,25 @@ def strip(path: Path, lines: int, side: int = 6) -> Path:
 @pytest.mark.parametrize("lines", [1, 2])
 def test_frames_of_a_strip_are_found_with_their_names(tmp_path: Path, lines: int) -> None:
     path = strip(tmp_path / "strip.png", lines)
-    every = frames_of(str(path), STRIP)
+    every, chosen = frames_of(str(path), STRIP), frames_of(str(path), STRIP, STRIP.chosen)
+    assert every is not None and chosen is not None
     assert [(one.label, one.x, one.width, one.height) for one in every.frames] == [
         ("first", 0, 6, 6),
         ("middle", 8, 6, 6),
         ("last", 16, 6, 6),
     ]
-    assert [(one.label, one.x) for one in frames_of(str(path), STRIP, STRIP.chosen).frames] == [("return", 16)]
+    assert [(one.label, one.x) for one in chosen.frames] == [("return", 16)]
 
 
 def test_an_image_that_is_no_strip_is_one_picture(tmp_path: Path) -> None:
     path = tmp_path / "other.png"
     png(path, np.full((5, 22, 3), 90, dtype=np.uint8))
-    (frame,) = frames_of(str(path), STRIP).frames
+    whole = frames_of(str(path), STRIP)
+    assert whole is not None
+    (frame,) = whole.frames
     assert (frame.label, frame.width, frame.height) == ("", 22, 5)
+    path.write_bytes(b"png")
+    assert frames_of(str(path), STRIP) is None
 
 
 def test_videos_are_of_the_best_the_middle_and_the_floor_and_of_no_other_row(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from reports.analysis import analyse
 from reports.findings import Answer, Material, findings
 from reports.input import ReportInput, ResultLine
 from reports.page.page import page
-from workloads.study.findings import MARGIN_DB
+from workloads.study.effects import MARGIN_DB
 
 Change = Callable[[ResultLine], float]
 
@@ -51,7 +51,7 @@ K1 = ("context-k1", "replay", "psnr")
 
 
 def test_one_seed_has_effects_with_limits_and_no_verdict() -> None:
-    given = made_input()
+    given = made_input(cases=8)
     told = found(given)
     assert {one["verdict"] for one in told.values()} == {"one seed"}
     assert {one["p_adjusted"] for one in told.values()} == {None}

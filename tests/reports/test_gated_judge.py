@@ -76,11 +76,12 @@ def test_findings_and_gain_are_about_the_gated_judge(given: ReportInput, plain: 
 
 
 def test_the_page_names_the_gated_judge_with_the_share_that_left_beside_it(given: ReportInput) -> None:
-    html = page(without_figures(given), analyse(without_figures(given)))
+    html = re.sub(r"</?a\b[^>]*>", "", page(without_figures(given), analyse(without_figures(given))))  # no glossary
     assert "of the gated judge on return, context-k20 over context-k1" in html
-    headings = re.sub(r"</?a\b[^>]*>", "", html)  # without the marks of the glossary
-    names = ("Gated judge", "Left", "Turn", "Judge", "Gated, at most")
-    assert all(f'<th scope="col">{name}&nbsp;' in headings for name in names)
+    assert all(
+        re.search(rf"<th[^>]*>{name}&nbsp;", html)
+        for name in ("Gated judge", "Left", "Turn", "Judge", "Gated, at most")
+    )
 
 
 def test_no_row_of_a_table_is_best_in_what_the_headline_is_made_of(given: ReportInput) -> None:

@@ -9,6 +9,7 @@ import pytest
 from made_input import made_input, without_figures
 
 from reports.measured import measured
+from reports.scoreboard import scoreboard
 from reports.statistics.agreement import pearson
 from reports.statistics.agreement_limits import agreement_limits
 from reports.statistics.calibration.page import markdown, too_often, write_into
@@ -114,7 +115,7 @@ def test_tau_is_known_where_every_order_is_sure_and_unknown_where_none_is():
     assert (sure.low, sure.high) == (-1.0, -1.0)
     assert rank_limits(ordered(layouts(up, 0.01, 8), layouts(down, 0.01, 9)), 0)[0] == (5, 5)
     unsure = ordered(layouts(0 * up, 1.0, 8), layouts(0 * up, 1.0, 9))
-    assert (kendall_limits(unsure, 3).low, kendall_limits(unsure, 3).high) == (-1.0, 1.0)
+    assert kendall_limits(unsure, 3) == Limits(reason="no pair of rows has a sure order on both branches")
     assert rank_limits(unsure, 1) == [(1, 5)] * 5
 
 
@@ -125,6 +126,7 @@ def test_rho_follows_from_tau_by_daniels_inequality():
     assert found.low == pytest.approx((3 * 9 * 0.2 - 5) / 16)
     assert found.high == pytest.approx((3 * 9 * 0.3 + 5) / 16)
     assert spearman_limits(Limits(low=1.0, high=1.0), rows).high == 1.0
+    assert spearman_limits(Limits(low=-0.6, high=1.0), rows).reason == "the limits of tau allow every value"
     assert spearman_limits(Limits(reason="there is no pair of rows"), rows).low is None
 
 
@@ -200,6 +202,10 @@ def test_where_cells_are_missing_limits_come_with_the_mean_that_they_lie_around(
     assert sum(limits) / 2 == pytest.approx(part.mean)
     assert "over" in part.text("cases", 1)
     assert "in 2 seeds" in part.text("cases", 1)
+    board = scoreboard(replace(given, values=values))
+    assert board.scores["context-k1", "return"].part == ""
+    said = board.scores["context-k5", "return"].part
+    assert said.endswith(f" over {part.scenes} {given.spec.words.units} in 2 seeds")
     whole = found.limits(metric, "context-k1")
     assert found.part(metric, "context-k1") is None
     assert sum(whole) / 2 == pytest.approx(found.mean(metric, "context-k1"))

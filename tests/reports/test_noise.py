@@ -1,5 +1,6 @@
 """A row that is another row again: its difference is noise, and it takes part in nothing else."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -60,7 +61,9 @@ def test_the_row_again_takes_part_in_nothing_else() -> None:
     assert (given.findings, given.costs, given.price) == (plain.findings, plain.costs, plain.price)
     assert scoreboard(again(PLAIN)) == scoreboard(PLAIN)
     both = [report_json(one, analyse(one)) for one in (PLAIN, again(PLAIN))]
-    assert {key for key in both[1] if both[1][key] != both[0].get(key)} == {"noise"}
+    assert {key for key in both[1] if both[1][key] != both[0].get(key)} == {"noise", "power"}, (
+        "power knows the noise from the pair"
+    )
     assert both[1]["noise"][0]["again"] == AGAIN
 
 
@@ -69,8 +72,9 @@ def test_the_page_has_the_table_beside_the_findings_and_is_otherwise_the_same() 
     curves = [curve for curve in given.curves if curve.row == "context-k5"]
     given = replace(given, curves=curves, costs=[], spec=PLAIN.spec, tables={"context": ["context-k1"]})
     made = page(again(given), analyse(again(given)))
-    assert made.index('id="findings"') < made.index('id="noise"') < made.index('id="disagree"')
-    start, end = made.index('<h3 id="noise"'), made.index('<h2 id="disagree"')
+    assert made.index('id="findings"') < made.index('id="noise"') < made.index('id="tables"')
+    start = made.index('<h3 id="noise"')
+    end = start + 1 + re.search(r"<h[23]", made[start + 1 :]).start()
     assert "context-k5-aa − context-k5" in made[start:end]
     assert AGAIN not in made[:start] + made[end:]
 

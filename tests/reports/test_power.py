@@ -1,7 +1,9 @@
 """Power: what seeds and scenes resolve, against simulated studies, and from real and missing pilots."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,6 +36,11 @@ def three_seeds() -> CaseValues:
     given = without_figures(made_input(seeds=(0, 1, 2)))
     kept = {("return", "judge"), ("replay", "psnr"), ("loop", "psnr")}
     return replace(given, values=[one for one in given.values if (one.branch, one.metric) in kept])
+
+
+@pytest.fixture(scope="module")
+def asked(three_seeds: CaseValues) -> Mapping[str, Any]:
+    return power_json(three_seeds, measured(three_seeds, combinations(three_seeds)))
 
 
 def layout(draw: np.random.Generator, of: VarianceComponents, scenes: int, seeds: int) -> np.ndarray:
@@ -149,9 +156,9 @@ def test_the_median_and_the_worst_pair_of_a_study(three_seeds: CaseValues) -> No
         pilot_metric(found, "return/fame")
 
 
-def test_what_the_findings_ask_is_tabulated_by_seeds(three_seeds: CaseValues) -> None:
+def test_what_the_findings_ask_is_tabulated_by_seeds(three_seeds: CaseValues, asked: Mapping[str, Any]) -> None:
     values = measured(three_seeds, combinations(three_seeds))
-    found = {one["id"]: one for one in power_json(three_seeds, values)["findings"]}
+    found = {one["id"]: one for one in asked["findings"]}
     assert list(found) == ["3", "4", "5"]
     assert (found["4"]["metric"], found["4"]["effect"], found["4"]["claim"]) == ("replay/psnr", 0.5, "equivalence")
     assert (found["3"]["seeds"], found["3"]["scenes"]) == (3, 4)
@@ -180,14 +187,13 @@ def test_one_seed_and_missing_rows_leave_out_what_is_not_known(three_seeds: Case
     assert [entry["id"] for entry in power_json(gone, measured(gone, combinations(gone)))["findings"]] == ["3", "4"]
 
 
-def test_the_page_says_what_the_seeds_can_tell(three_seeds: CaseValues) -> None:
-    values, spec = measured(three_seeds, combinations(three_seeds)), three_seeds.spec
-    found = power_json(three_seeds, values)
-    part = resolution_part(found, spec)
+def test_the_page_says_what_the_seeds_can_tell(three_seeds: CaseValues, asked: Mapping[str, Any]) -> None:
+    spec = three_seeds.spec
+    part = resolution_part(asked, spec)
     assert part is not None and not part.lone_seed
     finding, metric, asks, resolved, power, enough = part.lines[1]
     assert (finding, metric, asks) == ("4", "replay/psnr", "margin 0.5 dB")
-    own, entry = found["findings"][1]["designs"][1], found["findings"][1]
+    own, entry = asked["findings"][1]["designs"][1], asked["findings"][1]
     assert (resolved, power) == (f"{own['detectable']:.2f} dB", f"{own['power']:.2f}")
     assert enough == next((str(one["seeds"]) for one in entry["designs"] if one["power"] >= 0.8), "over 10")
     lone = replace(three_seeds, seeds=(0,), values=[v for v in three_seeds.values if v.seed == 0])

@@ -138,7 +138,7 @@ def test_incomplete_scenes_and_seeds_are_cut_and_counted():
     assert (cut.dropped_scenes, cut.dropped_seeds) == (1, 1)
 
 
-CALIBRATED = [(1.0, 0.1, 3, 0.06), (1.0, 0.5, 3, 0.08), (0.3, 1.0, 3, 0.06), (1.0, 0.5, 2, 0.12), (0.3, 1.0, 8, 0.07)]
+CALIBRATED = [(1.0, 0.1, 3, 0.07), (1.0, 0.5, 3, 0.07), (0.3, 1.0, 3, 0.07), (1.0, 0.5, 2, 0.07), (0.3, 1.0, 8, 0.07)]
 FEW, MANY = 150, 2000
 
 

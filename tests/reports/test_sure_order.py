@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
+from reports.statistics.closed_testing import false_hypotheses, largest_kept
 from reports.statistics.contrasts import BranchContrast, contrasted
 from reports.statistics.intervals import complete, interval_of_sum
 from reports.statistics.pairs import row_pairs
@@ -102,7 +103,9 @@ def test_limits_of_tau_contain_the_tau_of_the_means(key: int, rows: int) -> None
     assert low <= kendalltau(*means).statistic <= high
     p = order.p_tau_above(low - 1e-9)
     assert p <= 0.05 or low == -1.0
-    assert sorted(order.alike()) == list(order.alike())
+    seen, alike = order.seen()
+    assert order.tau_limits(1e-12) == (-1.0, 1.0) or float(seen.min()) < 1e-12
+    assert len(seen) == len(alike) == order.pairs
 
 
 def test_the_clearest_pair_is_first_by_evidence_and_not_by_name() -> None:
@@ -136,3 +139,32 @@ def test_some_pair_of_equal_rows_is_called_different_in_few_studies(seeds: int, 
         order = sure_order(branches)
         wrong += min(one.min() for one in order.above) <= 0.05
     assert wrong / 300 <= 0.09
+
+
+def test_many_small_p_are_of_many_false_hypotheses_though_none_is_left_after_holm() -> None:
+    p = np.full(100, 0.01)
+    assert min(100 * p[0], 1.0) > 0.05  # Holm's, of the smallest
+    assert false_hypotheses(p, p, 0.05) == 100
+    # Beside as many that say nothing, a set with 24 of them is not rejected.
+    assert false_hypotheses(p, np.concatenate([p, np.ones(100)]), 0.05) == 76
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.integers(0, 127))
+@settings(max_examples=40, deadline=None)
+def test_the_number_of_false_hypotheses_is_that_of_closed_testing_over_all_sets(
+    values: list[float], chosen: int
+) -> None:
+    p, alpha = np.array(values), 0.2
+
+    def simes(of: list[int]) -> bool:
+        ordered = np.sort(p[of])
+        return bool((ordered <= alpha * np.arange(1, len(of) + 1) / len(of)).any())
+
+    sets = [[i for i in range(len(p)) if mask >> i & 1] for mask in range(1, 1 << len(p))]
+    kept = [set(one) for one in sets if not simes(one)]
+    largest = max((len(one) for one in kept), default=0)
+    mine = [i for i in range(len(p)) if chosen >> i & 1]
+    # Of the chosen, as many may be true as some set that is not rejected holds of them.
+    true = max((len(one & set(mine)) for one in kept), default=0)
+    assert largest_kept(p, alpha) == largest
+    assert false_hypotheses(p[mine], p, alpha) == len(mine) - true

@@ -54,9 +54,14 @@ def test_where_less_is_better_less_is_a_win(given):
     low = [
         dataclasses.replace(v, better="low") if (v.branch, v.metric) == ("return", "judge") else v for v in given.values
     ]
-    assert [one.row for one in beaten(analyse(dataclasses.replace(given, values=low)), "return/judge")] == [
-        "bound-late"
+    branches = [
+        dataclasses.replace(branch, otherwise=[dataclasses.replace(part, better="low") for part in branch.otherwise])
+        if branch.name == "return"
+        else branch
+        for branch in given.spec.branches
     ]
+    turned = dataclasses.replace(given, values=low, spec=dataclasses.replace(given.spec, branches=branches))
+    assert [one.row for one in beaten(analyse(turned), "return/judge")] == ["bound-late"]
 
 
 def test_only_guarded_metrics_are_looked_at_and_only_where_there_is_a_baseline(given):

@@ -96,7 +96,10 @@ def test_json_and_csv_hold_the_numbers_of_the_api(
 ) -> None:
     scores = Results(finished_study(tmp_path, monkeypatch)).scores(rows="conv,mlp", branches="shifted")
     chosen = ("--rows", "conv,mlp", "--branches", "shifted")
-    assert json.loads(printed(capsys, *chosen, "--json"))["scores"] == scores
+    told = json.loads(printed(capsys, *chosen, "--json"))
+    assert told["scores"] == scores
+    assert told["not_comparable"] == []
+    assert {(one["comparable"], one["unanswered"]) for one in scores} == {(True, 0)}
     table = list(csv.DictReader(io.StringIO(printed(capsys, *chosen, "--csv"))))
     assert [(line["row"], float(line["mean"])) for line in table] == [(one["row"], one["mean"]) for one in scores]
     assert [score["best"] for score in scores] == [False, True]

@@ -64,6 +64,13 @@ def test_the_rows_of_a_study_are_reported_as_it_says(
     assert theirs["study"] == ours["study"] and theirs["rows"] == ours["rows"] and theirs["tables"] == ours["tables"]
     assert (tmp_path / "again" / "results.csv").read_bytes() == written.read_bytes()
     capsys.readouterr()
+    # A name with a mistake in it makes it the table of another study, and is named.
+    mistaken = (tmp_path / "copy.csv").read_text(encoding="utf-8").replace("\nconv,", "\ncnov,")
+    (tmp_path / "mistaken.csv").write_text(mistaken, encoding="utf-8")
+    report("--source", str(tmp_path / "mistaken.csv"), "--output", str(tmp_path / "general"))
+    assert "mistaken.csv has cnov, which study digits of matrix.yaml does not have: the report is the general" in (
+        capsys.readouterr().err
+    )
     # Edited in place: nobody reads it as results, and `report` says so and writes it anew.
     written.write_bytes(written.read_bytes().replace(b"0.5", b"0.9", 1))
     with pytest.raises(PlanError, match=r"results.csv: was edited: its sha256 is .*, and the report beside it was wri"):
@@ -119,6 +126,8 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         (("--source", "t.csv", "--formats", "md,doc"), "--formats is 'md,doc'; allowed: md, latex, parquet, svg, pdf"),
         (("--source", "t.csv", "--against", "nothing"), "--against is 'nothing'; allowed: study, published, or a fold"),
         (("--source", "published", "--against", "t.csv"), "give it as --against published"),
+        (("--source", "published", "--formats", "md"), "prints JSON and writes nothing; it takes no --output and no"),
+        (("--source", "t.csv", "--export", "kept"), "--export writes results of the study; it takes no --source t.cs"),
     ]:
         with pytest.raises(PlanError) as refused:
             report(*words)

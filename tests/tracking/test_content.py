@@ -17,7 +17,7 @@ from orchestrator.tracking.mlflow.case_tables import case_tables
 from orchestrator.tracking.mlflow.descriptions import LONGEST, cell_text, row_text, study_text
 from orchestrator.tracking.mlflow.pages import page_of, runs_of
 from orchestrator.tracking.mlflow.projection import CELL_TAG, cell_message, study_key, study_message, varying_keys
-from orchestrator.tracking.mlflow.rows import orders, row_values, score_text
+from orchestrator.tracking.mlflow.rows import mean_of, orders, row_values, score_text
 from orchestrator.tracking.mlflow.views import ALL, CELLS, ROWS, VIEW_TAG, view_key, view_tags
 
 COLUMN = {"branch": "return", "metric": "judge", "name": "Judge", "unit": "points", "better": "high", "decimals": 1}
@@ -86,6 +86,9 @@ def test_a_rows_mean_and_interval_are_those_of_the_report() -> None:
     assert row_values(study(), found, "context-k20") == {}
     assert score_text(found, "context-k5", found["columns"][0]) == "9.1 (8.1 to 10.1) *"
     assert score_text(found, "context-k20", found["columns"][0]) == ""
+    found["rows"]["context-k5"]["return/judge"]["comparable"] = False
+    assert score_text(found, "context-k5", found["columns"][0]) == "not comparable: 9.1 (8.1 to 10.1)"
+    assert "context-k5" not in [label for label in orders(study(), found) if mean_of(found, label, found["columns"][0])]
 
 
 def test_the_description_of_a_study_has_ranking_findings_certificate_and_what_is_missing() -> None:

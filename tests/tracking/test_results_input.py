@@ -133,14 +133,14 @@ def test_a_report_that_was_cut_off_half_way_is_written_again_though_its_input_re
     folder = tmp_path / "report"
     given = dataclasses.replace(report_input(*study[:3]), strips=[])
     assert rebuild_if_changed(folder, given)
-    before = (folder / "results.csv").read_bytes()
-    (folder / ".report.json.tmp").mkdir()  # the second file cannot be written
+    before = (folder / "report.json").read_bytes()
+    (folder / ".index.html.tmp").mkdir()  # the second file cannot be written
     with pytest.raises(OSError):
         rebuild_if_changed(folder, dataclasses.replace(given, values=given.values[1:]))
-    assert (folder / "results.csv").read_bytes() != before
-    (folder / ".report.json.tmp").rmdir()
+    assert (folder / "report.json").read_bytes() != before
+    (folder / ".index.html.tmp").rmdir()
     assert rebuild_if_changed(folder, given)
-    assert (folder / "results.csv").read_bytes() == before
+    assert (folder / "report.json").read_bytes() == before
 
 
 def test_a_finished_study_is_not_read_again(study, tmp_path):

@@ -24,11 +24,12 @@ from reports.statistics.inversions import inversions
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.scores import branch_score, normalised, scoring
 from reports.statistics.table import analyse
-from workloads.study.findings import AGREES, MARGIN_DB, QUESTIONS
+from workloads.study.effects import MARGIN_DB
+from workloads.study.findings import AGREES, QUESTIONS
 from workloads.study.report import REPORT
 
 BEGIN, END = "<!-- false verdicts: begin -->", "<!-- false verdicts: end -->"
-STUDIES = 400
+STUDIES = 300
 
 ANY, CHANCE = "some verdict", "number of inversions"
 """Quantities: whether any verdict of a study is false; whether its inversions are called more than noise gives."""
@@ -56,7 +57,7 @@ WORLDS: tuple[World, ...] = (
     World(name=f"{PREFIX}equal rows, uneven", rows=len(ROWS), truth="equal rows", uneven=True, of_seeds=0.9),
     World(name=f"{PREFIX}equal rows, heavy tails", rows=len(ROWS), truth="equal rows", heavy=True),
     World(name=f"{PREFIX}equal rows, 8 and 4 scenes", rows=len(ROWS), truth="equal rows", scenes=(8, 4)),
-    World(name=f"{PREFIX}equal rows, little noise", rows=len(ROWS), truth="equal rows", noise=0.05),
+    World(name=f"{PREFIX}equal rows, little noise", rows=len(ROWS), truth="equal rows", noise=0.02),
     World(name=f"{PREFIX}equal rows, five seeds", rows=len(ROWS), truth="equal rows", seeds=5, of_seeds=0.9),
     World(name=f"{PREFIX}parallel, two seeds", rows=len(ROWS), truth="r = 1", seeds=2, of_seeds=0.9),
     World(name=f"{PREFIX}parallel", rows=len(ROWS), truth="r = 1", of_seeds=0.9),

@@ -9,7 +9,7 @@ from reports.spec import SmallestEffect
 POINTS = 5.0
 """Of 100: one step of five in the presence of the object, which has a quarter of the judge's weight."""
 MARGIN_DB = 0.5
-"""A difference of PSNR that is commonly taken for invisible."""
+"""Difference of replay PSNR that counts as none (finding 4): commonly taken for invisible."""
 
 SMALLEST_EFFECTS = (
     SmallestEffect(

@@ -22,13 +22,11 @@ from reports.statistics.pairs import row_pairs
 from reports.statistics.panel import Floats
 from reports.statistics.scores import normalised
 from reports.statistics.sure_order import ALPHA, FEWEST_SEEDS, SureOrder, sure_order
+from workloads.study.effects import MARGIN_DB
 from workloads.study.row_differences import difference, directed, return_score
 
 AGREES = 0.8
 """Kendall's lower limit above which replay and return are said to rank alike."""
-
-MARGIN_DB = 0.5
-"""Difference of replay PSNR that counts as none (finding 4)."""
 
 BRANCHES = ("replay", "return")
 
@@ -237,7 +235,7 @@ QUESTIONS: Sequence[Question] = (
     ("5", "The block-wise state space beats the hybrid one on return", blockwise_wins),
     (
         "5b",
-        "The same where both have an address (explored: not among the paper's)",
+        "With an address the block-wise state space beats the hybrid one on return (explored: not the paper's)",
         blockwise_with_address_wins,
     ),
     ("6", "Efficiency names different best rows for replay and for return", efficiency_differs),

@@ -15,7 +15,7 @@ from reports.measured import combinations, measured
 from reports.noise import noise_difference
 from reports.power import PairedPilot, designs, median_and_worst, paired_pilot, pilot_metric
 from reports.spec import SmallestEffect
-from reports.statistics.power import DesignPower, VarianceComponents, half_width
+from reports.statistics.power import DesignPower, PilotVariance, half_width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ def _variances(table: PowerTable) -> list[str]:
     width = max(len(text) for text in names.values())
     lines = [f"  {'':<{width}}  {'scene':>8} {'seed':>8} {'rest':>8}"]
     for one in table.comparisons:
-        lines.append(f"  {names[one.name]:<{width}}  {_deviations(one.found.pilot.estimate, table.decimals)}")
+        lines.append(f"  {names[one.name]:<{width}}  {_deviations(one.found.pilot, table.decimals)}")
     return lines
 
 
@@ -224,10 +224,11 @@ def _rows_text(one: ComparedPower) -> str:
     return f"{one.name} pair: {pairs}" if one.name in ("median", "worst") else pairs
 
 
-def _deviations(of: VarianceComponents, decimals: int) -> str:
+def _deviations(pilot: PilotVariance, decimals: int) -> str:
+    of = pilot.estimate
     values = (of.scene, of.seed, of.rest)
     texts = ["?" if value is None else f"{math.sqrt(value):.{decimals}f}" for value in values]
-    if of.seed is None:
+    if pilot.seeds == 1:
         texts[2] = "in scene"
     return " ".join(f"{text:>8}" for text in texts)
 

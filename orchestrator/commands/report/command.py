@@ -87,6 +87,8 @@ def report(
     if source == PUBLISHED:
         if against is not None:
             raise PlanError("--source published has no values to compare; give it as --against published")
+        if output is not None or formats:
+            raise PlanError("--source published prints JSON and writes nothing; it takes no --output and no --formats")
         _print_published(options.open(look=False))
         return
     wanted = _formats(formats)
@@ -103,13 +105,13 @@ def report(
             say,
             study.tracked_runs,
         )
-        _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export))
+        _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export, of_study(study)))
         return
     exported = ""
     if source == STUDY:
         study = options.open()
         given, usual = of_study(study), study.report_folder
-        exported = "" if export is None else _exported(study, export)
+        exported = "" if export is None else _exported(study, export, given)
     else:
         given, usual = of_path(options, Path(source), "--source")
     if against is None:
@@ -175,13 +177,13 @@ def _written(
         raise PlanError(f"--source {source}: {error}; it was edited, or written for another version") from error
 
 
-def _exported(study: Study, export: Path) -> str:
+def _exported(study: Study, export: Path, given: "ReportInput") -> str:
     """Write the results folder; returns what to print of it."""
     if not study.publishes_results:
         raise PlanError(f"the results of backend {study.cluster.backend} have no meaning; there is nothing to export")
     from orchestrator.reporting.results_folder import write_results_folder
 
-    size = write_results_folder(export, of_study(study), study.plan, study.store.commits())
+    size = write_results_folder(export, given, study.plan, study.store.commits())
     return f"\nexported: {export}, {size / 1e6:.1f} MB; its report: echo-matrix report --source {export}"
 
 

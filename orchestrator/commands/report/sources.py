@@ -14,6 +14,7 @@ from orchestrator.plan.reported import report_spec
 from orchestrator.spec.lines import printable
 from orchestrator.spec.load import load_matrix
 from orchestrator.study import Study, outputs_of, plan_of_matrix
+from orchestrator.wording import shortened
 from reports.input import NUMBERS
 from workloads.contract.json_files import read_object
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # what computes scores is imported when a report is written
 STUDY, PUBLISHED = "study", "published"
 """Sources that are no files."""
 SOURCES = "study, published, or a folder that --export wrote, or a table FILE.csv or FILE.csv.gz"
+SHOWN = 3
+"""Names that a notice lists; the others are counted."""
 REPORT = "report"
 """Folder of the report in a study's folder."""
 
@@ -47,7 +50,7 @@ def of_path(options: PlanOptions, source: Path, option: str) -> tuple["ReportInp
         PlanError: it is neither, or not as it was written, or its values contradict each other.
     """
     from orchestrator.reporting.results_folder import INPUT, read_results_folder
-    from orchestrator.reporting.table_source import input_of, read_values, row_names, stem_of, table_in
+    from orchestrator.reporting.table_source import input_of, read_values, row_names, stem_of, strangers, table_in
 
     if (source / INPUT).is_file():
         study = options.open(look=False)  # what was kept elsewhere needs neither store nor ledger
@@ -57,6 +60,12 @@ def of_path(options: PlanOptions, source: Path, option: str) -> tuple["ReportInp
         raise PlanError(f"{option} is {str(source)!r}; allowed: {SOURCES}")
     table, content = read_values(file)
     plan = _plan_for(options, row_names(table))
+    rows, branches = ([], []) if plan is None else strangers(plan, table)
+    if plan is not None and (rows or branches) and len(rows) < len(row_names(table)):
+        say(
+            f"{file} has {shortened([*rows, *branches], SHOWN)}, which study {plan.study} of {options.matrix} does not "
+            "have: the report is the general one; correct the names to have that of the study"
+        )
     home = outputs_of(options.matrix) / ("" if plan is None else plan.study)
     name = stem_of(file) if file == source else source.resolve().name
     return input_of(table, content, file, plan), home / f"report-of-{name}"
