@@ -47,7 +47,14 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
         columns=[(one, str(seed)) for one in shown for seed in seeds],
         places=[place for _ in shown for place in range(len(seeds))],
         lines=[
-            (row.label, by[row.label] if by[row.label] != row.label else "", known[by[row.label]])
+            (
+                row.label,
+                by[row.label] if by[row.label] != row.label else "",
+                [
+                    ("excluded" if not text and seeds[i % len(seeds)] in row.excluded_seeds else text, crossed_out)
+                    for i, (text, crossed_out) in enumerate(known[by[row.label]])
+                ],
+            )
             for row in analysis.rows
             if len(known.get(by[row.label], ())) == len(shown) * len(seeds)
         ],
