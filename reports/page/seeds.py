@@ -37,9 +37,11 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
         at = [panel.seeds.index(seed) if seed in panel.seeds else None for seed in seeds]
         for i, row in enumerate(panel.rows):
             values = [np.nan if j is None else float(means[i, j]) for j in at]
-            texts = [number(value, one.decimals) if np.isfinite(value) else "" for value in values]
-            apart = analysis.excluded_seeds.get(row, frozenset())
-            texts = [text or ("excluded" if seed in apart else "") for text, seed in zip(texts, seeds, strict=True)]
+            left_out = analysis.excluded_seeds.get(row, frozenset())
+            texts = [
+                "excluded" if seed in left_out else number(value, one.decimals) if np.isfinite(value) else ""
+                for seed, value in zip(seeds, values, strict=True)
+            ]
             bad = [crossed is not None and crossed.has_seed(row, one.branch, seed) for seed in seeds]
             known.setdefault(row, []).extend(zip(texts, bad, strict=True))
     by = analysis.computed_by
