@@ -90,6 +90,9 @@ def _claim(spec: ReportSpec, ranked: Ranking) -> str:
         return f"{among}, {behind_floor}"
     if len(last.order) == 1:
         return f"{among}, {first} is the only {words.row} with a score: {value}."
+    if ranked.untested and (first not in ranked.best or len(ranked.best) <= 1):
+        untested = _named(ranked.untested, words)
+        return f"{among}, {first} has the best mean, {value}; its difference from {untested} cannot be tested."
     if len(ranked.best) <= 1:
         seeds = ", of the networks trained here" if ranked.seeds == 1 else ""
         return f"{among}{seeds}, {first} {words.best}: {value}."

@@ -15,10 +15,11 @@ from reports.formats import decimals_of, shown_unit
 from reports.spec import Better
 from reports.statistics import table as tables
 from reports.statistics.best import best_rows
+from reports.statistics.differences import differences
 from reports.statistics.intervals import Interval, complete, interval_or_none
 from reports.statistics.linearised import branch_layouts
 from reports.statistics.pairs import row_pairs
-from reports.statistics.panel import Floats
+from reports.statistics.panel import Floats, Panel
 from reports.statistics.score_layouts import score_layouts
 from reports.statistics.scores import score_parts
 from reports.statistics.sure_order import ALPHA, OppositePair, sure_order
@@ -61,6 +62,8 @@ class Ranking:
     """Those of the contrast, else the last one that is ranked; the last one answers the question."""
     best: frozenset[str]
     """Rows of the last branch that may be called best (`statistics.best`)."""
+    untested: tuple[str, ...]
+    """Rows of the last branch whose difference from the first has no test: nothing says that they are worse."""
     pairs: int
     """Pairs of rows with both scores."""
     inverted: int
@@ -114,6 +117,7 @@ def ranking(analysis: Analysis) -> Ranking | None:
         rows=rows,
         branches=branches,
         best=best,
+        untested=_untested(panel, last.order),
         pairs=pairs,
         inverted=inverted,
         sure=_sure(layouts, ranked) if inverted else (),
@@ -203,6 +207,20 @@ def _level(analysis: Analysis, table: Table, branch: str, name: str) -> float | 
         place = float((mean - low) / (high - low))
         places.append(place if better == "high" else 1.0 - place)
     return sum(places) / len(places)
+
+
+def _untested(panel: Panel | None, order: Sequence[str]) -> tuple[str, ...]:
+    if panel is None or panel.pooled or len(order) < 2:
+        return tuple(order[1:])
+    values = panel.layouts[[panel.place[row] for row in order]]
+    whole = np.logical_and.reduce(np.isfinite(values).any(axis=1), axis=1)
+    if not whole[0]:
+        return tuple(order[1:])
+    kept = [row for row, every_seed in zip(order, whole, strict=True) if every_seed]
+    others = np.arange(1, len(kept))
+    found = differences(values[whole], np.zeros(len(others), dtype=np.int64), others) if len(others) else None
+    tested = set() if found is None else {kept[i] for i in others[found.tested]}
+    return tuple(row for row in order[1:] if row not in tested)
 
 
 def _lines_above(analysis: Analysis, table: Table, last: RankedBranch) -> dict[str, float]:

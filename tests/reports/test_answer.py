@@ -144,6 +144,26 @@ def test_a_study_of_one_branch_has_an_answer_without_disagreement() -> None:
     assert surety.startswith("The 95 % interval of b is ")
 
 
+def test_a_row_whose_lead_has_no_test_is_not_called_best() -> None:
+    made = small_study({}, FAR, spec=ReportSpec(decimals={"points": 1}))
+    given = replace(made, values=[value for value in made.values if value.case == "case-0"])
+    claim, surety, _ = said(given)
+    assert re.fullmatch(
+        r"On far, b has the best mean, \d\d\.\d points; its difference from a and plain cannot be tested\.", claim
+    )
+    assert surety == "The score of b has no interval."
+    text = page(given, analyse(given))
+    assert "Bars:" not in text and text.count('<p class="legend">') <= 1
+
+
+def test_a_row_without_a_whole_seed_is_not_called_best_for_its_mean() -> None:
+    made = small_study({**NEAR, "a": 90.0}, {**FAR, "a": 90.0})
+    given = replace(made, values=[v for v in made.values if (v.row, v.branch, v.seed) != ("a", "far", 2)])
+    claim, *_ = said(given)
+    assert claim.startswith("On far, a has the best mean, ")
+    assert claim.endswith("; its difference from b and plain cannot be tested.")
+
+
 @pytest.fixture(scope="module")
 def text() -> str:
     given = without_figures(made_input(seeds=(0, 1), cases=4))
