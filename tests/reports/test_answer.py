@@ -12,6 +12,7 @@ from reports.answer import answer
 from reports.input import ControlsCertificate, Missing, ReportInput
 from reports.page.page import page
 from reports.page.tables import every_metric, printed
+from reports.page.tiles import tiles
 from reports.ranking import ranking
 from reports.spec import ReferenceSpec, ReportSpec
 
@@ -162,6 +163,13 @@ def test_a_row_without_a_whole_seed_is_not_called_best_for_its_mean() -> None:
     claim, *_ = said(given)
     assert claim.startswith("On far, a has the best mean, ")
     assert claim.endswith("; its difference from b and plain cannot be tested.")
+
+
+def test_a_metric_of_reference_rows_alone_is_not_absent_from_the_others() -> None:
+    made = small_study(NEAR, FAR)
+    alone = [replace(value, metric="blank") for value in made.values if value.row == "idle"]
+    given = replace(made, values=[*made.values, *alone])
+    assert [(tile.value, tile.detail) for tile in tiles(given, analyse(given))] == [("100 %", "every cell is complete")]
 
 
 @pytest.fixture(scope="module")
