@@ -132,7 +132,9 @@ def _surety(spec: ReportSpec, ranked: Ranking) -> str:
     found, limits = [], last.limits.get(first)
     units = words.units
     if limits is not None:
-        over = f"{ranked.scenes} {units}" + (", one seed" if ranked.seeds == 1 else f" and {ranked.seeds} seeds")
+        over = f"{ranked.scenes} {units}" + (
+            ", one seed" if ranked.interval_seeds == 1 else f" and {ranked.interval_seeds} seeds"
+        )
         low, high = (number(limit, last.decimals) for limit in limits)
         found.append(f"The {round(100 * LEVEL)} % interval of {first} is {low} to {high}, over {over}")
     else:
@@ -159,6 +161,11 @@ def _disagreement(analysis: Analysis, ranked: Ranking) -> str:
     first, last = ranked.branches
     names = f"{first.branch} and {last.branch}"
     pairs = f"{ranked.pairs} pairs of {words.rows}" if ranked.pairs > 1 else f"one pair of {words.rows}"
+    if not ranked.inverted and ranked.tied:
+        if ranked.pairs == 1:
+            return f"The {pairs.removeprefix('one ')} is tied on {names}, or on one of them."
+        is_tied = f"{ranked.tied} {'is' if ranked.tied == 1 else 'are'} tied"
+        return f"None of {pairs} changes order between {names}; {is_tied} on one of them or both."
     if not ranked.inverted:
         return f"{_capital(names)} order {'all ' if ranked.pairs > 1 else 'the '}{pairs} alike."
     change = f"{ranked.inverted} of {pairs} change{'s' if ranked.inverted == 1 else ''} order between {names}"

@@ -1,13 +1,13 @@
 """Rows that may be called best: the one with the best mean, and those that are not significantly worse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from reports.spec import Better
 from reports.statistics.differences import differences
 from reports.statistics.intervals import holm
-from reports.statistics.panel import Panel
+from reports.statistics.panel import Floats, Panel
 
 LEVEL_P = 0.05
 """Adjusted p from which on a difference from the best mean may be chance."""
@@ -42,3 +42,27 @@ def best_rows(panel: Panel, rows: Sequence[str], better: Better) -> frozenset[st
         ahead = 1.0 if better == "high" else -1.0
         best[tested[(adjusted >= LEVEL_P) | (ahead * found.estimates.mean[found.tested] <= 0.0)]] = True
     return frozenset(row for row, is_best in zip(rows, best, strict=True) if is_best)
+
+
+def not_surely_worse(order: Sequence[str], layouts: Mapping[str, Floats], fewest_seeds: int) -> frozenset[str]:
+    """The row with the best mean, and every row of which it is not shown that it is worse; of a single row none.
+
+    Other than `best_rows`, which marks cells of a table, this is for a claim in words: a row that cannot be compared
+    with the best one, or on too few seeds, is not shown to be worse.
+
+    Args:
+        order: rows with a score, best mean first.
+        layouts: row -> (scenes, seeds), higher is better, NaN is missing; a row without one cannot be compared.
+        fewest_seeds: that two rows must share.
+    """
+    if len(order) < 2:
+        return frozenset()
+    others = [row for row in order[1:] if row in layouts]
+    if order[0] not in layouts or not others:
+        return frozenset(order)
+    values = np.stack([layouts[row] for row in (order[0], *others)])
+    found = differences(values, np.zeros(len(others), dtype=np.int_), np.arange(1, len(values)))
+    tested = np.flatnonzero(found.tested & (found.seeds >= fewest_seeds))
+    adjusted = np.array(holm(found.estimates.p[tested].tolist()))
+    worse = tested[(adjusted < LEVEL_P) & (found.estimates.mean[tested] > 0.0)]
+    return frozenset(order) - {others[i] for i in worse}

@@ -131,6 +131,35 @@ def test_a_study_of_one_branch_has_an_answer_without_disagreement() -> None:
     assert surety.startswith("The 95 % interval of b is ")
 
 
+def test_without_values_of_cases_no_row_is_called_best() -> None:
+    given = small_study(NEAR, FAR)
+    claim = said(replace(given, values=[v for v in given.values if v.case == "case-0"]))[0]
+    assert claim.startswith("On far, no method can be called better than another: b has the best mean, ")
+
+
+def test_rows_that_share_no_seed_are_not_called_better_or_worse() -> None:
+    given = small_study({"a": 40.0, "b": 50.0, **FLOOR}, {"a": 45.0, "b": 60.0, **FLOOR}, seeds=(0, 1))
+    apart = [v for v in given.values if v.seed == {"a": 0, "b": 1}.get(v.row, v.seed)]
+    claim, *_, surety, _ = said(replace(given, values=apart))
+    assert claim.startswith("On far, no method can be called better than another: b has the best mean, ")
+    assert surety.startswith("The 95 % interval of b is ") and ", over 8 cases, one seed" in surety
+
+
+def test_a_row_with_fewer_seeds_takes_part_in_what_may_be_called_best() -> None:
+    given = small_study({**NEAR, "c": 49.9}, {**FAR, "c": 60.5}, noise=4.0)
+    claim = said(replace(given, values=[v for v in given.values if (v.row, v.seed) != ("c", 2)]))[0]
+    assert (
+        re.search(r"c has the best mean, .*; b and a are not significantly worse", claim) and "does best" not in claim
+    )
+
+
+def test_equal_rows_are_tied_and_not_ordered_alike() -> None:
+    level = {"plain": 50.0, "a": 50.0, "b": 60.0, **FLOOR}
+    assert said(small_study(level, level, noise=0.0))[1] == (
+        "None of 3 pairs of methods changes order between near and far; 1 is tied on one of them or both."
+    )
+
+
 @pytest.fixture(scope="module")
 def text() -> str:
     given = without_figures(made_input(seeds=(0, 1), cases=4))
