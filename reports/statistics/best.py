@@ -7,7 +7,9 @@ import numpy as np
 from reports.spec import Better
 from reports.statistics.differences import differences
 from reports.statistics.intervals import holm
+from reports.statistics.pairs import row_pairs
 from reports.statistics.panel import Floats, Panel
+from reports.statistics.sure_order import sure_order
 
 LEVEL_P = 0.05
 """Adjusted p from which on a difference from the best mean may be chance."""
@@ -47,8 +49,10 @@ def best_rows(panel: Panel, rows: Sequence[str], better: Better) -> frozenset[st
 def not_surely_worse(order: Sequence[str], layouts: Mapping[str, Floats], fewest_seeds: int) -> frozenset[str]:
     """The row with the best mean, and every row of which it is not shown that it is worse; of a single row none.
 
-    Other than `best_rows`, which marks cells of a table, this is for a claim in words: a row that cannot be compared
-    with the best one, or on too few seeds, is not shown to be worse.
+    This is for a claim in words, where `best_rows` marks cells of a table, and it claims less. The best mean is known
+    only after looking, so that every pair of rows has to be right in either direction (`sure_order`): of 16 equal rows
+    with 5 seeds and 32 scenes `best_rows` leaves some out in 26 % of simulated studies, this in 1 %. A row that cannot
+    be compared with the others, or on too few seeds, is not shown to be worse.
 
     Args:
         order: rows with a score, best mean first.
@@ -57,12 +61,8 @@ def not_surely_worse(order: Sequence[str], layouts: Mapping[str, Floats], fewest
     """
     if len(order) < 2:
         return frozenset()
-    others = [row for row in order[1:] if row in layouts]
-    if order[0] not in layouts or not others:
+    compared = {row: layouts[row] for row in order if row in layouts}
+    if len(compared) < 2:
         return frozenset(order)
-    values = np.stack([layouts[row] for row in (order[0], *others)])
-    found = differences(values, np.zeros(len(others), dtype=np.int_), np.arange(1, len(values)))
-    tested = np.flatnonzero(found.tested & (found.seeds >= fewest_seeds))
-    adjusted = np.array(holm(found.estimates.p[tested].tolist()))
-    worse = tested[(adjusted < LEVEL_P) & (found.estimates.mean[tested] > 0.0)]
-    return frozenset(order) - {others[i] for i in worse}
+    may_be_best = sure_order([row_pairs(compared)], fewest_seeds=fewest_seeds).best(0)
+    return frozenset([order[0], *may_be_best, *(row for row in order if row not in compared)])
