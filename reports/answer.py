@@ -83,15 +83,16 @@ def answer_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
 def _claim(spec: ReportSpec, ranked: Ranking) -> str:
     words, last = spec.words, ranked.last
     first = last.order[0]
-    among = f"On {last.branch}"
+    few = len(last.order) < len(ranked.rows)
+    among = f"On {last.branch}" + (f", of the {len(last.order)} {words.rows} with a score" if few else "")
     value = f"{_value(last, last.scores[first])}{_on_scale(spec.references, last)}"
     behind_floor = _behind_floor(spec, ranked)
     if behind_floor:
-        return f"{among}, {behind_floor}"
+        return f"On {last.branch}, {behind_floor}"
     if len(last.order) == 1:
-        return f"{among}, {first} is the only {words.row} with a score: {value}."
+        return f"On {last.branch}, {first} is the only {words.row} with a score: {value}."
     if len(ranked.best) <= 1:
-        seeds = ", of the networks trained here" if ranked.seeds == 1 else ""
+        seeds = f",{' and' if few else ''} of the networks trained here" if ranked.seeds == 1 else ""
         return f"{among}{seeds}, {first} {words.best}: {value}."
     others = [row for row in last.order if row in ranked.best and row != first]
     if len(ranked.best) >= len(last.order):

@@ -114,7 +114,9 @@ def test_a_branch_without_values_has_no_answer() -> None:
 
 def test_a_row_without_a_score_is_named() -> None:
     far = {row: mean for row, mean in FAR.items() if row != "a"}
-    assert "Without a score on far: a. The answer may change with them." in said(small_study(NEAR, far))
+    sentences = said(small_study(NEAR, far))
+    assert sentences[0].startswith("On far, of the 2 methods with a score, b does best: ")
+    assert "Without a score on far: a. The answer may change with them." in sentences
 
 
 def test_rows_of_violated_controls_are_left_out_and_named() -> None:
@@ -122,7 +124,7 @@ def test_rows_of_violated_controls_are_left_out_and_named() -> None:
         verdicts=[{"check": "steps", "verdict": "violated", "detail": "fewer", "cells": ["b/s0"]}]
     )
     sentences = said(replace(small_study(NEAR, FAR), controls=certificate))
-    assert sentences[0].startswith("On far, a does best: ")
+    assert sentences[0].startswith("On far, of the 2 methods with a score, a does best: ")
     assert "Left out, as a control is violated: b. The answer may change with them." in sentences
 
 
