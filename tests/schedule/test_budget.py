@@ -75,6 +75,15 @@ def test_hours_of_devices_are_kept_to(toy: Toy) -> None:
     assert outcome.note.startswith("3 jobs did not start because of --max-device-hours ")
 
 
+def test_what_did_not_fit_starts_when_another_job_ended_sooner_than_was_estimated(toy: Toy) -> None:
+    jobs = [make_job("train", f"train/{n}", resources=DEVICE) for n in range(2)]
+    seconds = jobs[0].spec.seconds_guess
+    hosts = [HostShare(name="one", cpus=8, devices=2, memory_gib=64.0)]
+    script = {job.label: [Act(seconds=seconds / 2)] for job in jobs}
+    outcome = toy.run(make_plan(jobs), script, hosts=hosts, budget=Budget(device_hours=1.7 * seconds / 3600))
+    assert outcome.counts == {"done": 2} and outcome.note == ""
+
+
 @pytest.mark.parametrize(
     ("first", "order"),
     [
@@ -148,10 +157,11 @@ def test_a_time_out_of_range_is_refused(text: str) -> None:
         parsed_time(text, NOW)
 
 
-@pytest.mark.parametrize("option", ["max_device_hours", "max_core_hours"])
-def test_hours_that_are_no_number_are_refused(option: str) -> None:
-    with pytest.raises(PlanError, match=f"--{option.replace('_', '-')} nan; allowed: a number of hours of 0 or more"):
-        BudgetOptions(**{option: float("nan")}).budget  # noqa: B018
+def test_hours_that_are_no_number_are_refused() -> None:
+    nan = float("nan")
+    for options in (BudgetOptions(max_device_hours=nan), BudgetOptions(max_core_hours=nan)):
+        with pytest.raises(PlanError, match="-hours nan; allowed: a number of hours of 0 or more"):
+            options.budget  # noqa: B018
 
 
 @pytest.fixture
