@@ -23,14 +23,14 @@ def gangs(seed: int) -> list[SimulatedJob]:
     draws = np.random.Generator(np.random.Philox(key=seed))
     seconds = 600.0 * np.exp(0.5 * draws.standard_normal(JOBS))
     needs = np.where(np.arange(JOBS) < JOBS // 5, 4, 1)[draws.permutation(JOBS)]
-    return [_job(draws, f"job-{n:04}", "train", int(needs[n]), float(seconds[n])) for n in range(JOBS)]
+    return [_job(draws, f"job-{n:04}", "large", int(needs[n]), float(seconds[n])) for n in range(JOBS)]
 
 
 def heavy_tail(seed: int) -> list[SimulatedJob]:
     """Every job needs one device; durations with sigma 1.2."""
     draws = np.random.Generator(np.random.Philox(key=seed))
     seconds = 600.0 * np.exp(1.2 * draws.standard_normal(JOBS))
-    return [_job(draws, f"job-{n:04}", "train", 1, float(seconds[n])) for n in range(JOBS)]
+    return [_job(draws, f"job-{n:04}", "large", 1, float(seconds[n])) for n in range(JOBS)]
 
 
 def train_and_evaluate(seed: int) -> list[SimulatedJob]:
@@ -38,21 +38,21 @@ def train_and_evaluate(seed: int) -> list[SimulatedJob]:
     draws = np.random.Generator(np.random.Philox(key=seed))
     jobs: list[SimulatedJob] = []
     for cell in range(45):
-        train = _job(draws, f"train-{cell:02}", "train", 8, float(3600.0 * np.exp(0.5 * draws.standard_normal())))
+        train = _job(draws, f"large-{cell:02}", "large", 8, float(3600.0 * np.exp(0.5 * draws.standard_normal())))
         jobs.append(train)
         for branch in range(3):
             evaluation = _job(
                 draws,
-                f"evaluate-{cell:02}-{branch}",
-                "evaluate",
+                f"middle-{cell:02}-{branch}",
+                "middle",
                 1,
                 float(600.0 * np.exp(0.5 * draws.standard_normal())),
-                {"train": train.id},
+                {"large": train.id},
             )
             jobs.append(evaluation)
             if branch:
                 seconds = float(120.0 * np.exp(0.5 * draws.standard_normal()))
-                jobs.append(_job(draws, f"judge-{cell:02}-{branch}", "judge", 1, seconds, {"evaluate": evaluation.id}))
+                jobs.append(_job(draws, f"small-{cell:02}-{branch}", "small", 1, seconds, {"middle": evaluation.id}))
     return jobs
 
 

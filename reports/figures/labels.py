@@ -47,7 +47,7 @@ UNCLEAR = 15.0
 
 
 @dataclass(frozen=True)
-class Place:
+class PlacedName:
     """Where a name stands."""
 
     box: Box
@@ -93,7 +93,7 @@ def place(
     marker: float,
     gap: float,
     unnamed: Sequence[tuple[float, float]] = (),
-) -> list[Place | None]:
+) -> list[PlacedName | None]:
     """A place for the name of each point: beside it where there is room, else the nearest room in `area`.
 
     No box is nearer than `gap` to another one or to a marker, and one that could be taken for the name of another point
@@ -109,7 +109,7 @@ def place(
     """
     middle, half = np.asarray([*points, *unnamed], dtype=np.float64).reshape(-1, 2), marker / 2
     taken = np.concatenate([middle - half, middle + half], axis=1)
-    found: list[Place | None] = [None] * len(points)
+    found: list[PlacedName | None] = [None] * len(points)
     crowd = np.hypot(*(middle[:, None] - middle[None]).transpose(2, 0, 1))
     # Who has the least room chooses first.
     for i in sorted(range(len(points)), key=lambda i: (np.partition(crowd[i], min(3, len(points) - 1))[:4].sum(), i)):
@@ -126,7 +126,7 @@ def place(
             if len(order):
                 best = order[0]
                 left, bottom, right, top = map(float, boxes[best])
-                found[i] = Place((left, bottom, right, top), joined=bool(own[best] > LEADER or unclear[best]))
+                found[i] = PlacedName((left, bottom, right, top), joined=bool(own[best] > LEADER or unclear[best]))
                 taken = np.vstack([taken, boxes[best]])
                 break
     return found

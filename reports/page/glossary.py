@@ -146,7 +146,6 @@ GENERAL: Sequence[Term] = (
         also=("computation",),
         meaning="Rows with the same settings are computed once and stand under each of their names.",
     ),
-    Term(name="profile", meaning="A scale of the study, and the rows that it has."),
 )
 
 

@@ -19,8 +19,8 @@ from reports.spec import Term
 TOKEN = re.compile(r"<(svg|style|script|pre)\b.*?</\1>|<!--.*?-->|<[^>]*>|[^<]+", re.DOTALL)
 """A tag, a text, or an element that is taken as a whole."""
 HEADINGS = ("h1", "h2", "h3", "summary")
-UNLINKED = (*HEADINGS, "a", "button", "code", "label", "legend", "nav", "title")
-"""Elements in which no term is linked: what they hold is a link or a name already."""
+UNLINKED = (*HEADINGS, "a", "button", "code", "header", "label", "legend", "nav", "td", "title")
+"""Elements in which no term is linked: what they hold is a link, a name or a value."""
 
 
 def readable(html: str, terms: Sequence[Term]) -> tuple[str, list[Term]]:

@@ -19,8 +19,8 @@ class SeedTable:
     places: Sequence[int]
     """Of each column, the place of its seed."""
     lines: Sequence[tuple[str, str, Sequence[tuple[str, bool]]]]
-    """Row, the row that it is another name of, and for each column a mean (empty: no case has a value) and whether it
-    is crossed out, as a control of this seed did not hold."""
+    """Row, the row that it is another name of, and for each column a mean (empty: no case has a value; `excluded`:
+    the study leaves the cell out) and whether it is crossed out, as a control of this seed did not hold."""
 
 
 def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
@@ -37,7 +37,11 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
         at = [panel.seeds.index(seed) if seed in panel.seeds else None for seed in seeds]
         for i, row in enumerate(panel.rows):
             values = [np.nan if j is None else float(means[i, j]) for j in at]
-            texts = [number(value, one.decimals) if np.isfinite(value) else "" for value in values]
+            left_out = analysis.excluded_seeds.get(row, frozenset())
+            texts = [
+                "excluded" if seed in left_out else number(value, one.decimals) if np.isfinite(value) else ""
+                for seed, value in zip(seeds, values, strict=True)
+            ]
             bad = [crossed is not None and crossed.has_seed(row, one.branch, seed) for seed in seeds]
             known.setdefault(row, []).extend(zip(texts, bad, strict=True))
     by = analysis.computed_by
@@ -45,7 +49,14 @@ def seed_table(analysis: Analysis, seeds: Sequence[int]) -> SeedTable | None:
         columns=[(one, str(seed)) for one in shown for seed in seeds],
         places=[place for _ in shown for place in range(len(seeds))],
         lines=[
-            (row.label, by[row.label] if by[row.label] != row.label else "", known[by[row.label]])
+            (
+                row.label,
+                by[row.label] if by[row.label] != row.label else "",
+                [
+                    ("excluded" if not text and seeds[i % len(seeds)] in row.excluded_seeds else text, crossed_out)
+                    for i, (text, crossed_out) in enumerate(known[by[row.label]])
+                ],
+            )
             for row in analysis.rows
             if len(known.get(by[row.label], ())) == len(shown) * len(seeds)
         ],

@@ -26,6 +26,8 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
     r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
+    r"simulate.*": ("tests/plan/test_simulate.py", "simulate"),
+    r"run .*--(until|limit|max-device-hours) .*": ("tests/schedule/test_budget.py", "until"),
     r"power.*": ("tests/results/test_power_command.py", "power"),
     r"register.*": ("tests/results/test_registration.py", "register"),
     r"results.*": ("tests/results/test_results.py", "results"),

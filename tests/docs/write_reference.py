@@ -386,13 +386,14 @@ def index_page() -> str:
         [
             WRITTEN,
             "# Reference\n",
-            "Written from the code, but for the last two, and checked by the tests to be what the code says.\n",
+            "Written from the code, but for the last three, and checked by the tests to be what the code says.\n",
             "* [matrix.yaml](matrix.md): every key of a study",
             "* [Cluster files](cluster.md): every key of every backend",
             "* [Commands](commands.md): options, examples, exit codes",
             "* [States and endings](states.md): of jobs and of attempts",
             "* [Files of a report](report-files.md): tables, numbers, other forms",
-            "* [Terms](terms.md): the words that the documentation uses\n",
+            "* [Terms](terms.md): the words that the documentation uses",
+            "* [How often limits miss](calibration.md): in simulated worlds, by `make calibrate`\n",
         ]
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from reports.figures.labels import Box, Place, apart, names_beside, place, shortened
+from reports.figures.labels import Box, PlacedName, apart, names_beside, place, shortened
 from reports.figures.style import drawn
 
 AREA: Box = (0.0, 0.0, 400.0, 270.0)
@@ -35,8 +35,8 @@ def test_names_of_25_random_rows_do_not_overlap(seed: int, spread: float) -> Non
 
 
 def test_a_name_stands_right_of_its_point_where_there_is_room() -> None:
-    assert place([(100, 100)], [(50, 10)], AREA, marker=8, gap=2) == [Place((106, 95, 156, 105), joined=False)]
-    assert place([(390, 100)], [(50, 10)], AREA, marker=8, gap=2) == [Place((334, 95, 384, 105), joined=False)]
+    assert place([(100, 100)], [(50, 10)], AREA, marker=8, gap=2) == [PlacedName((106, 95, 156, 105), joined=False)]
+    assert place([(390, 100)], [(50, 10)], AREA, marker=8, gap=2) == [PlacedName((334, 95, 384, 105), joined=False)]
 
 
 def test_a_name_that_could_be_that_of_another_point_is_joined_to_its_own() -> None:

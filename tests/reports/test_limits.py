@@ -15,7 +15,7 @@ from reports.statistics.agreement_limits import agreement_limits
 from reports.statistics.calibration.page import markdown, too_often, write_into
 from reports.statistics.calibration.quantities import Outcome, Rate, missed, table_of
 from reports.statistics.calibration.run import calibrate
-from reports.statistics.calibration.worlds import FIRST, SCORING, SECOND, WORLDS, Study, World, draw
+from reports.statistics.calibration.worlds import FIRST, SCORING, SECOND, WORLDS, CalibrationWorld, DrawnStudy, draw
 from reports.statistics.correlation import pearson_limits
 from reports.statistics.frontier import surely_on_frontier
 from reports.statistics.gain import fieller
@@ -31,11 +31,11 @@ def generator(key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def world(name: str) -> World:
+def world(name: str) -> CalibrationWorld:
     return next(one for one in WORLDS if one.name == name)
 
 
-def r_by_both_methods(study: Study) -> Iterator[Outcome]:
+def r_by_both_methods(study: DrawnStudy) -> Iterator[Outcome]:
     """Whether r's limits miss: those of the report, and percentiles of resamples, which it had before."""
     first, second = (branch_score(branch, study.true, len(study.rows)) for branch in SCORING.branches)
     truth = float(pearson(first, second))

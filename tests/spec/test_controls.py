@@ -184,6 +184,7 @@ def test_missing_records_leave_a_check_open_but_hide_no_violation(cells: tuple[C
         "verdict": "open",
         "detail": f"1 of {len(cells)} cells have no record yet",
         "cells": ["spatial/s0"],
+        "branch": "",
     }
     records["context-k5/s0"]["steps"] = 2
     assert by_check(cells, records)["steps"]["verdict"] == "violated"

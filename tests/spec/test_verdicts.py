@@ -184,6 +184,7 @@ def test_weights_of_a_measuring_network_are_compared_once_one_was_used(cells: tu
     recorded["evaluate/loop"]["spatial/s0"]["measuring_weights"] = {"lpips": "b"}
     found = {one["check"]: one for one in verdicts(WORKLOAD, cells, recorded)}
     assert found["measuring_weights of evaluate/loop"]["cells"] == ["spatial/s0"]
+    assert found["measuring_weights of evaluate/loop"]["branch"] == "loop"
     assert "measuring_weights of evaluate/return" not in found
 
 

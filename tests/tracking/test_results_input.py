@@ -134,11 +134,12 @@ def test_a_report_that_was_cut_off_half_way_is_written_again_though_its_input_re
     given = dataclasses.replace(report_input(*study[:3]), strips=[])
     assert rebuild_if_changed(folder, given)
     before = (folder / "report.json").read_bytes()
-    (folder / ".index.html.tmp").mkdir()  # the second file cannot be written
+    (folder / "index.html").unlink()
+    (folder / "index.html").mkdir()  # the last file cannot be put in its place
     with pytest.raises(OSError):
         rebuild_if_changed(folder, dataclasses.replace(given, values=given.values[1:]))
     assert (folder / "report.json").read_bytes() != before
-    (folder / ".index.html.tmp").rmdir()
+    (folder / "index.html").rmdir()
     assert rebuild_if_changed(folder, given)
     assert (folder / "report.json").read_bytes() == before
 

@@ -6,10 +6,10 @@ import pytest
 
 from reports.statistics.calibration.quantities import Rate
 from reports.statistics.calibration.run import calibrate
-from reports.statistics.calibration.worlds import World, draw
+from reports.statistics.calibration.worlds import CalibrationWorld, draw
 from workloads.study.calibration import ANY, PREFIX, ROWS, WORLDS, markdown, right_verdicts, too_often, verdicts_of
 
-EQUAL = World(name="equal rows", rows=len(ROWS), truth="equal rows", noise=0.02, scenes=(8, 8))
+EQUAL = CalibrationWorld(name="equal rows", rows=len(ROWS), truth="equal rows", noise=0.02, scenes=(8, 8))
 
 
 def test_of_equal_rows_only_reading_and_efficiency_have_a_true_verdict() -> None:
@@ -52,5 +52,5 @@ def test_the_worlds_have_two_three_and_five_seeds_and_are_told_apart() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
-def test_false_verdicts_of_all_findings_together_are_few(world: World) -> None:
+def test_false_verdicts_of_all_findings_together_are_few(world: CalibrationWorld) -> None:
     assert not [rate for rate in calibrate([world], 100, asked=verdicts_of) if too_often(rate)]

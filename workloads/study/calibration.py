@@ -19,7 +19,7 @@ from reports.findings import ALPHA, Material, findings
 from reports.statistics.agreement import kendall
 from reports.statistics.calibration.quantities import Outcome, Rate
 from reports.statistics.calibration.run import calibrate, progress_line
-from reports.statistics.calibration.worlds import FIRST, SECOND, Study, World
+from reports.statistics.calibration.worlds import FIRST, SECOND, CalibrationWorld, DrawnStudy
 from reports.statistics.inversions import inversions
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.scores import branch_score, normalised, scoring
@@ -50,27 +50,29 @@ EQUAL = 1e-9
 VERDICTS = ("supported", "contradicted")
 
 PREFIX = "findings, "
-WORLDS: tuple[World, ...] = (
-    World(name=f"{PREFIX}equal rows, two seeds", rows=len(ROWS), truth="equal rows", seeds=2),
-    World(name=f"{PREFIX}equal rows", rows=len(ROWS), truth="equal rows"),
-    World(name=f"{PREFIX}equal rows, scatter of seeds large", rows=len(ROWS), truth="equal rows", of_seeds=0.95),
-    World(name=f"{PREFIX}equal rows, uneven", rows=len(ROWS), truth="equal rows", uneven=True, of_seeds=0.9),
-    World(name=f"{PREFIX}equal rows, heavy tails", rows=len(ROWS), truth="equal rows", heavy=True),
-    World(name=f"{PREFIX}equal rows, 8 and 4 scenes", rows=len(ROWS), truth="equal rows", scenes=(8, 4)),
-    World(name=f"{PREFIX}equal rows, little noise", rows=len(ROWS), truth="equal rows", noise=0.02),
-    World(name=f"{PREFIX}equal rows, five seeds", rows=len(ROWS), truth="equal rows", seeds=5, of_seeds=0.9),
-    World(name=f"{PREFIX}parallel, two seeds", rows=len(ROWS), truth="r = 1", seeds=2, of_seeds=0.9),
-    World(name=f"{PREFIX}parallel", rows=len(ROWS), truth="r = 1", of_seeds=0.9),
-    World(name=f"{PREFIX}parallel, little noise", rows=len(ROWS), truth="r = 1", noise=0.1, shared=0.7),
-    World(name=f"{PREFIX}parallel, five seeds", rows=len(ROWS), truth="r = 1", seeds=5, noise=0.15),
-    World(name=f"{PREFIX}same order, not linear", rows=len(ROWS), truth="same order", noise=0.15),
-    World(name=f"{PREFIX}near ties", rows=len(ROWS), truth="near ties", noise=0.2),
-    World(name=f"{PREFIX}related", rows=len(ROWS), noise=0.1, of_seeds=0.9),
-    World(name=f"{PREFIX}the last seed half done", rows=len(ROWS), noise=0.2, half_done=True),
+WORLDS: tuple[CalibrationWorld, ...] = (
+    CalibrationWorld(name=f"{PREFIX}equal rows, two seeds", rows=len(ROWS), truth="equal rows", seeds=2),
+    CalibrationWorld(name=f"{PREFIX}equal rows", rows=len(ROWS), truth="equal rows"),
+    CalibrationWorld(
+        name=f"{PREFIX}equal rows, scatter of seeds large", rows=len(ROWS), truth="equal rows", of_seeds=0.95
+    ),
+    CalibrationWorld(name=f"{PREFIX}equal rows, uneven", rows=len(ROWS), truth="equal rows", uneven=True, of_seeds=0.9),
+    CalibrationWorld(name=f"{PREFIX}equal rows, heavy tails", rows=len(ROWS), truth="equal rows", heavy=True),
+    CalibrationWorld(name=f"{PREFIX}equal rows, 8 and 4 scenes", rows=len(ROWS), truth="equal rows", scenes=(8, 4)),
+    CalibrationWorld(name=f"{PREFIX}equal rows, little noise", rows=len(ROWS), truth="equal rows", noise=0.02),
+    CalibrationWorld(name=f"{PREFIX}equal rows, five seeds", rows=len(ROWS), truth="equal rows", seeds=5, of_seeds=0.9),
+    CalibrationWorld(name=f"{PREFIX}parallel, two seeds", rows=len(ROWS), truth="r = 1", seeds=2, of_seeds=0.9),
+    CalibrationWorld(name=f"{PREFIX}parallel", rows=len(ROWS), truth="r = 1", of_seeds=0.9),
+    CalibrationWorld(name=f"{PREFIX}parallel, little noise", rows=len(ROWS), truth="r = 1", noise=0.1, shared=0.7),
+    CalibrationWorld(name=f"{PREFIX}parallel, five seeds", rows=len(ROWS), truth="r = 1", seeds=5, noise=0.15),
+    CalibrationWorld(name=f"{PREFIX}same order, not linear", rows=len(ROWS), truth="same order", noise=0.15),
+    CalibrationWorld(name=f"{PREFIX}near ties", rows=len(ROWS), truth="near ties", noise=0.2),
+    CalibrationWorld(name=f"{PREFIX}related", rows=len(ROWS), noise=0.1, of_seeds=0.9),
+    CalibrationWorld(name=f"{PREFIX}the last seed half done", rows=len(ROWS), noise=0.2, half_done=True),
 )
 
 
-def verdicts_of(study: Study) -> Iterator[Outcome]:
+def verdicts_of(study: DrawnStudy) -> Iterator[Outcome]:
     """Every finding of one study: whether its verdict is false; None: it has none."""
     material, true = material_of(study), right_verdicts(study)
     mistaken = False
@@ -85,7 +87,7 @@ def verdicts_of(study: Study) -> Iterator[Outcome]:
         yield CHANCE, count.p <= ALPHA
 
 
-def material_of(study: Study) -> Material:
+def material_of(study: DrawnStudy) -> Material:
     """A drawn study as the findings see it: this study's rows, metrics and costs.
 
     Raises:
@@ -113,7 +115,7 @@ def material_of(study: Study) -> Material:
     )
 
 
-def right_verdicts(study: Study) -> dict[str, frozenset[str]]:
+def right_verdicts(study: DrawnStudy) -> dict[str, frozenset[str]]:
     """Finding -> the verdicts that are true of the world's means."""
     true = {METRICS[name]: values for name, values in study.true.items()}
     replay, table = _true_scores(study)
@@ -139,7 +141,7 @@ def right_verdicts(study: Study) -> dict[str, frozenset[str]]:
     }
 
 
-def true_tau(study: Study) -> float:
+def true_tau(study: DrawnStudy) -> float:
     """Kendall's tau of the world's scores in the table; NaN for equal rows."""
     return float(kendall(*_true_scores(study)))
 
@@ -181,7 +183,7 @@ def main() -> int:
     return 1 if often else 0
 
 
-def _panels(study: Study) -> dict[str, Panel]:
+def _panels(study: DrawnStudy) -> dict[str, Panel]:
     if len(study.rows) != len(ROWS):
         raise ValueError(f"a study has {len(study.rows)} rows; the findings need {len(ROWS)}: {', '.join(ROWS)}")
     return {METRICS[name]: replace(panel, metric=METRICS[name], rows=ROWS) for name, panel in study.panels.items()}
@@ -196,7 +198,7 @@ def _cell(rate: Rate | None, name: str) -> str:
     return f"{rate.missed} of {rate.printed}" if rate.printed else "–"
 
 
-def _true_scores(study: Study) -> tuple[Floats, Floats]:
+def _true_scores(study: DrawnStudy) -> tuple[Floats, Floats]:
     """True scores of the table's rows on both branches."""
     true = {METRICS[name]: values[: len(TABLE)] for name, values in study.true.items()}
     return branch_score(REPORT.branches[0], true, len(TABLE)), true["return/judge_gated"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from reports.statistics.agreement import kendall, pearson, ranks, spearman
 from reports.statistics.agreement_limits import AgreementLimits, agreement_limits
-from reports.statistics.calibration.worlds import FIRST, SCORING, SECOND, Study
+from reports.statistics.calibration.worlds import FIRST, SCORING, SECOND, DrawnStudy
 from reports.statistics.gain import Gain, retained_gain
 from reports.statistics.held_scores import held_scores
 from reports.statistics.intervals import Limits, complete, interval_or_none
@@ -23,7 +23,7 @@ ROUNDING = 1e-9
 SCORE = f"{SECOND}/score"
 
 
-def outcomes(study: Study) -> list[Outcome]:
+def outcomes(study: DrawnStudy) -> list[Outcome]:
     """Every quantity of one study that has a truth in its world, some several times."""
     table = table_of(study)
     found = list(_differences(study))
@@ -34,7 +34,7 @@ def outcomes(study: Study) -> list[Outcome]:
     return found
 
 
-def table_of(study: Study) -> Table:
+def table_of(study: DrawnStudy) -> Table:
     """The analysed table of all rows."""
     means = {name: dict(zip(study.rows, map(float, values), strict=True)) for name, values in study.means.items()}
     return analyse(study.rows, {row: row for row in study.rows}, means, SCORING)
@@ -47,7 +47,7 @@ def missed(truth: float, limits: Limits) -> bool | None:
     return not limits.low - ROUNDING <= truth <= limits.high + ROUNDING
 
 
-def _differences(study: Study) -> Iterator[Outcome]:
+def _differences(study: DrawnStudy) -> Iterator[Outcome]:
     """A row's mean, and its difference from the next row, of the metric of the second branch."""
     panel, true = study.panels[SCORE], study.true[SCORE]
     for i in (0, 1):
@@ -62,7 +62,7 @@ def _outside(truth: float, layout: Floats) -> bool | None:
     return None if found is None else missed(truth, Limits(low=found.low, high=found.high))
 
 
-def _bars(study: Study, table: Table) -> Iterator[Outcome]:
+def _bars(study: DrawnStudy, table: Table) -> Iterator[Outcome]:
     """A row's score on the first branch, a bundle, with its ranges held."""
     held = held_scores(table, FIRST, study.rows, study.panels)
     if held is None:
@@ -79,7 +79,7 @@ def _scale(values: Floats, better: str) -> float:
     return (1.0 if better == "high" else -1.0) / spread
 
 
-def _spread_share(study: Study) -> Iterator[Outcome]:
+def _spread_share(study: DrawnStudy) -> Iterator[Outcome]:
     """How far two rows lie apart in shares of the range over the rows: on the second branch less on the first."""
     found = branch_layouts(SCORING, (FIRST, SECOND), study.rows, {row: row for row in study.rows}, study.panels)
     if found is None:
@@ -97,11 +97,11 @@ def _spread_share(study: Study) -> Iterator[Outcome]:
     yield "contrast of branches, linearised", missed(share(scores), limits)
 
 
-def _true_scores(study: Study) -> list[Floats]:
+def _true_scores(study: DrawnStudy) -> list[Floats]:
     return [branch_score(branch, study.true, len(study.rows)) for branch in SCORING.branches]
 
 
-def _agreement(study: Study, table: Table) -> Iterator[Outcome]:
+def _agreement(study: DrawnStudy, table: Table) -> Iterator[Outcome]:
     first, second = _true_scores(study)
     limits = agreement_limits(table, (FIRST, SECOND), {row: row for row in study.rows}, study.panels)
     measures: Mapping[str, tuple[Callable[[Floats, Floats], Floats], Limits]] = {
@@ -129,7 +129,7 @@ def _ranks_missed(scores: Sequence[Floats], limits: AgreementLimits, rows: Seque
     return False
 
 
-def _gains(study: Study) -> Iterator[Outcome]:
+def _gains(study: DrawnStudy) -> Iterator[Outcome]:
     """Of the row in the middle, between the rows that are truly least and most."""
     true = study.true[SCORE]
     if np.ptp(true) == 0:
@@ -147,7 +147,7 @@ def _gains(study: Study) -> Iterator[Outcome]:
         yield "retained gain of a small gain", missed(float(truth), Limits(low=found.low, high=found.high))
 
 
-def gain_of(study: Study, compact: str, shortest: str, longest: str) -> Gain:
+def gain_of(study: DrawnStudy, compact: str, shortest: str, longest: str) -> Gain:
     """The retained gain of a row in the metric of the second branch."""
     by_row = dict(zip(study.rows, map(float, study.means[SCORE]), strict=True))
     return retained_gain(SCORE, [compact], shortest, longest, {SCORE: by_row}, study.panels)[compact]

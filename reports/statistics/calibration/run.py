@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from reports.statistics.calibration.quantities import Outcome, Rate, outcomes, rates
-from reports.statistics.calibration.worlds import Study, World, draw
+from reports.statistics.calibration.worlds import CalibrationWorld, DrawnStudy, draw
 
 CHUNK = 20
 """Studies that a process simulates at a time."""
 
-Question = Callable[[Study], Iterable[Outcome]]
+Question = Callable[[DrawnStudy], Iterable[Outcome]]
 
 
 def calibrate(
-    worlds: Sequence[World],
+    worlds: Sequence[CalibrationWorld],
     studies: int,
     processes: int = 1,
     asked: Question = outcomes,
@@ -45,7 +45,7 @@ def calibrate(
     return [rate for world in worlds for rate in rates(world.name, found[world.name])]
 
 
-def _chunk(task: tuple[Question, World, int, int]) -> list[Outcome]:
+def _chunk(task: tuple[Question, CalibrationWorld, int, int]) -> list[Outcome]:
     asked, world, start, stop = task
     return [outcome for number in range(start, stop) for outcome in asked(draw(world, number))]
 

@@ -38,7 +38,7 @@ PARTS: Mapping[str, float] = {f"{FIRST}/a": 3.0, f"{FIRST}/b": 0.1, f"{FIRST}/c"
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class CalibrationWorld:
     """How studies are drawn."""
 
     name: str
@@ -63,36 +63,38 @@ class World:
     """Cases of a scene; of several, some are missing."""
 
 
-WORLDS: tuple[World, ...] = (
-    World(name="two seeds", seeds=2),
-    World(name="two seeds, 8 scenes, scatter of seeds large", seeds=2, scenes=(8, 8), of_seeds=0.9),
-    World(name="two seeds, 128 scenes, scatter of both", seeds=2, scenes=(128, 64), of_seeds=0.7),
-    World(name="three seeds"),
-    World(name="three seeds, 8 scenes", scenes=(8, 8)),
-    World(name="three seeds, 16 rows, branches unrelated", rows=16, truth="unrelated"),
-    World(name="three seeds, 3 rows", rows=3),
-    World(name="three seeds, scatter of seeds large", of_seeds=0.95, noise=0.45, shared=0.7),
-    World(name="three seeds, 128 scenes, scatter of both", scenes=(128, 64), of_seeds=0.7),
-    World(name="three seeds, heavy tails", heavy=True),
-    World(name="three seeds, uneven rows", rows=12, uneven=True),
-    World(name="three seeds, near ties", rows=12, truth="near ties"),
-    World(name="three seeds, same order, not linear", rows=12, truth="same order", noise=0.15),
-    World(name="three seeds, true r = 1", rows=12, truth="r = 1"),
-    World(name="three seeds, true r = 1, seeds shared", rows=6, truth="r = 1", shared=0.8, of_seeds=0.9, noise=0.2),
-    World(name="three seeds, equal rows", rows=12, truth="equal rows"),
-    World(name="three seeds, cells missing", rows=5, lost=0.03),
-    World(name="three seeds, the last half done", half_done=True),
-    World(name="three seeds, variants, some missing", rows=6, variants=2),
-    World(name="five seeds", seeds=5),
-    World(name="five seeds, 16 rows, true r = 1", seeds=5, rows=16, truth="r = 1", noise=0.2),
-    World(name="five seeds, 8 scenes, heavy tails, uneven", seeds=5, scenes=(8, 8), heavy=True, uneven=True),
-    World(name="three seeds, much noise", rows=12, noise=0.8),
-    World(name="one seed: of these networks", seeds=1, of_seeds=0.0),
+WORLDS: tuple[CalibrationWorld, ...] = (
+    CalibrationWorld(name="two seeds", seeds=2),
+    CalibrationWorld(name="two seeds, 8 scenes, scatter of seeds large", seeds=2, scenes=(8, 8), of_seeds=0.9),
+    CalibrationWorld(name="two seeds, 128 scenes, scatter of both", seeds=2, scenes=(128, 64), of_seeds=0.7),
+    CalibrationWorld(name="three seeds"),
+    CalibrationWorld(name="three seeds, 8 scenes", scenes=(8, 8)),
+    CalibrationWorld(name="three seeds, 16 rows, branches unrelated", rows=16, truth="unrelated"),
+    CalibrationWorld(name="three seeds, 3 rows", rows=3),
+    CalibrationWorld(name="three seeds, scatter of seeds large", of_seeds=0.95, noise=0.45, shared=0.7),
+    CalibrationWorld(name="three seeds, 128 scenes, scatter of both", scenes=(128, 64), of_seeds=0.7),
+    CalibrationWorld(name="three seeds, heavy tails", heavy=True),
+    CalibrationWorld(name="three seeds, uneven rows", rows=12, uneven=True),
+    CalibrationWorld(name="three seeds, near ties", rows=12, truth="near ties"),
+    CalibrationWorld(name="three seeds, same order, not linear", rows=12, truth="same order", noise=0.15),
+    CalibrationWorld(name="three seeds, true r = 1", rows=12, truth="r = 1"),
+    CalibrationWorld(
+        name="three seeds, true r = 1, seeds shared", rows=6, truth="r = 1", shared=0.8, of_seeds=0.9, noise=0.2
+    ),
+    CalibrationWorld(name="three seeds, equal rows", rows=12, truth="equal rows"),
+    CalibrationWorld(name="three seeds, cells missing", rows=5, lost=0.03),
+    CalibrationWorld(name="three seeds, the last half done", half_done=True),
+    CalibrationWorld(name="three seeds, variants, some missing", rows=6, variants=2),
+    CalibrationWorld(name="five seeds", seeds=5),
+    CalibrationWorld(name="five seeds, 16 rows, true r = 1", seeds=5, rows=16, truth="r = 1", noise=0.2),
+    CalibrationWorld(name="five seeds, 8 scenes, heavy tails, uneven", seeds=5, scenes=(8, 8), heavy=True, uneven=True),
+    CalibrationWorld(name="three seeds, much noise", rows=12, noise=0.8),
+    CalibrationWorld(name="one seed: of these networks", seeds=1, of_seeds=0.0),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class DrawnStudy:
     """One drawn study and the truth about it."""
 
     rows: tuple[str, ...]
@@ -107,7 +109,7 @@ class Study:
         return {name: panel.means() for name, panel in self.panels.items()}
 
 
-def true_scores(world: World) -> tuple[Floats, Floats]:
+def true_scores(world: CalibrationWorld) -> tuple[Floats, Floats]:
     """Of either branch, with standard deviation 1 (all 0 in the world of equal rows); the same for every study."""
     draws = _generator(world.name, 0)
     first, other = draws.normal(size=(2, world.rows))
@@ -125,7 +127,7 @@ def true_scores(world: World) -> tuple[Floats, Floats]:
     return first, second
 
 
-def draw(world: World, study: int) -> Study:
+def draw(world: CalibrationWorld, study: int) -> DrawnStudy:
     """The study of that number in a world."""
     draws = _generator(world.name, 1 + study)
     first, second = true_scores(world)
@@ -148,10 +150,10 @@ def draw(world: World, study: int) -> Study:
             mixed = common if branch == SECOND else 0.9 * common + np.sqrt(1 - 0.9**2) * own
             true[name] = unit * truth
             panels[name] = _panel(world, draws, name, rows, true[name][:, None, None] + unit * mixed, present)
-    return Study(rows=rows, panels=panels, true=true)
+    return DrawnStudy(rows=rows, panels=panels, true=true)
 
 
-def _noise(world: World, draws: np.random.Generator, scenes: int, by_seed: Floats, scale: Floats) -> Floats:
+def _noise(world: CalibrationWorld, draws: np.random.Generator, scenes: int, by_seed: Floats, scale: Floats) -> Floats:
     """(rows, scenes, seeds), of which a row's mean has a standard error of `world.noise`."""
     values = _values(world, draws)
     variance = world.noise**2
@@ -164,13 +166,13 @@ def _noise(world: World, draws: np.random.Generator, scenes: int, by_seed: Float
     return np.asarray(scale * own + common)
 
 
-def _values(world: World, draws: np.random.Generator) -> Callable[[tuple[int, ...]], Floats]:
+def _values(world: CalibrationWorld, draws: np.random.Generator) -> Callable[[tuple[int, ...]], Floats]:
     if world.heavy:
         return lambda shape: np.asarray(draws.standard_t(3, shape) / np.sqrt(3.0))
     return lambda shape: draws.normal(size=shape)
 
 
-def _present(world: World, draws: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
+def _present(world: CalibrationWorld, draws: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
     """Cases that are there, (rows, scenes, seeds)."""
     cases = np.full(shape, float(world.variants))
     if world.variants > 1:
@@ -183,7 +185,7 @@ def _present(world: World, draws: np.random.Generator, shape: tuple[int, int, in
 
 
 def _panel(
-    world: World, draws: np.random.Generator, name: str, rows: tuple[str, ...], values: Floats, count: Floats
+    world: CalibrationWorld, draws: np.random.Generator, name: str, rows: tuple[str, ...], values: Floats, count: Floats
 ) -> Panel:
     scenes, seeds = values.shape[1:]
     # The cases of a scene differ; a scene's mean over fewer of them is less certain.
