@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.against import ResultsComparison, RowChange
-from reports.formats import number
+from reports.formats import number, shown_unit
 
 VERDICTS = ("better", "worse", "the same", "not told apart", "no verdict")
 
@@ -28,7 +28,7 @@ def change_line(change: RowChange, found: ResultsComparison) -> ChangeLine:
     decimals = next((n for start, n in found.decimals.items() if change.metric.startswith(start)), 3)
     return ChangeLine(
         row=change.row,
-        metric=f"{change.branch} {change.metric}" + (f" ({change.unit})" if change.unit else ""),
+        metric=f"{change.branch} {change.metric}" + (f" ({shown_unit(change.unit)})" if change.unit else ""),
         ours=number(change.ours, decimals),
         theirs=number(change.theirs, decimals),
         effect=("+" if change.effect > 0 else "") + number(change.effect, decimals),

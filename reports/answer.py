@@ -152,6 +152,10 @@ def _surety(spec: ReportSpec, ranked: Ranking) -> str:
             f"One seed gives no verdict: another training may order the {words.rows} differently, and an interval over "
             f"{units} says nothing of it"
         )
+    if spec.references is not None:
+        for line, score in ranked.lines_above.items():
+            about = spec.references.lines[line]
+            found.append(f"No {words.row} is above the line {line}, {_value(last, score)} ({about})")
     return ". ".join(found) + "."
 
 

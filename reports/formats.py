@@ -44,6 +44,14 @@ def shaped(value: float, shape: str) -> str:
     return f"{value / 1000.0**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E'][power]}".strip()
 
 
+def shown_unit(unit: str) -> str:
+    """A unit as people read it: without the instrument that it may name behind a colon, as `points:mask` does.
+
+    Another instrument's values are another metric, so that no two units that print alike share a column.
+    """
+    return unit.partition(":")[0]
+
+
 def commits(text: str) -> str:
     """Commits with twelve digits each; names and `-dirty` are kept."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{1,52}\b", r"\1", text)

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from reports.analysis import Analysis
-from reports.formats import decimals_of
+from reports.formats import decimals_of, shown_unit
 from reports.spec import Better
 from reports.statistics import table as tables
 from reports.statistics.best import not_surely_worse
@@ -79,6 +79,8 @@ class Ranking:
     """Paired difference of the best row and the floor, positive where it is better."""
     over_baseline: Interval | None
     """The same with the baseline; None where that is the best row, or not there."""
+    lines_above: Mapping[str, float]
+    """Reference lines (`ReferenceSpec.lines`) that score more than the best row on the last branch -> their score."""
 
     @cached_property
     def last(self) -> RankedBranch:
@@ -122,6 +124,7 @@ def ranking(analysis: Analysis) -> Ranking | None:
         interval_seeds=shape[1],
         over_floor=_over(analysis, last, first, of_floor),
         over_baseline=_over(analysis, last, first, analysis.computed_by.get(baseline, "")),
+        lines_above=_lines_above(analysis, table, last),
     )
 
 
@@ -163,7 +166,7 @@ def _branch(analysis: Analysis, table: Table, branch: str, layouts: Mapping[str,
         branch=branch,
         metric=metric,
         name=_titles(analysis, [name for name, _ in parts]),
-        unit=unit.partition(":")[0],  # a unit may name its instrument behind a colon
+        unit=shown_unit(unit),
         better=better,
         decimals=decimals_of(analysis.spec, own) if metric else 2,
         scores={row: sign * values[row] for row in order},
@@ -203,6 +206,15 @@ def _level(analysis: Analysis, table: Table, branch: str, name: str) -> float | 
         place = float((mean - low) / (high - low))
         places.append(place if better == "high" else 1.0 - place)
     return sum(places) / len(places)
+
+
+def _lines_above(analysis: Analysis, table: Table, last: RankedBranch) -> dict[str, float]:
+    spec = analysis.spec.references
+    if spec is None or not last.order:
+        return {}
+    sign, best = (1.0 if last.better == "high" else -1.0), last.scores[last.order[0]]
+    levels = {name: _level(analysis, table, last.branch, name) for name in spec.lines}
+    return {name: level for name, level in levels.items() if level is not None and sign * (level - best) > 0}
 
 
 def _over(analysis: Analysis, last: RankedBranch, first: str, other: str) -> Interval | None:

@@ -8,6 +8,7 @@ from matplotlib.ticker import EngFormatter, NullFormatter
 
 from reports.figures.labels import names_beside
 from reports.figures.style import PAPER, SOFT, FamilyLook, drawn
+from reports.formats import shown_unit
 from reports.frontier import Frontier
 
 LOG_FROM = 30
@@ -50,6 +51,6 @@ def quality_against_size(found: Frontier, looks: Mapping[str, FamilyLook]) -> st
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(size.name)
-        panels[0].set_ylabel(f"{found.spec.metric}" + (f" ({found.unit})" if found.unit else ""))
+        panels[0].set_ylabel(f"{found.spec.metric}" + (f" ({shown_unit(found.unit)})" if found.unit else ""))
 
     return drawn(4.6 * len(found.spec.sizes), 3.9, draw)

@@ -7,7 +7,7 @@ from typing import Any
 from reports.analysis import Analysis, analyse_published
 from reports.answer import answer
 from reports.comparable import NOT_COMPARABLE
-from reports.formats import commits, number, p_text
+from reports.formats import commits, number, p_text, shown_unit
 from reports.input import ReportInput
 from reports.page import agreement, inversions, missing
 from reports.page.tables import PrintedTable, TableLine, printed
@@ -25,7 +25,7 @@ def report_md(given: ReportInput, analysis: Analysis) -> str:
     """The report as GitHub-flavoured Markdown."""
     parts = [
         f"# {escaped(given.study)} · {escaped(given.profile)}",
-        _facts(given),
+        _facts(given, analysis),
         "## Answer",
         "\n\n".join(map(escaped, answer(given, analysis, ranking(analysis)).sentences)),
         "### The best of each branch",
@@ -52,9 +52,12 @@ def table_md(heading: Sequence[str], lines: Iterable[Sequence[str]], left: int =
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *lines))
 
 
-def _facts(given: ReportInput) -> str:
+def _facts(given: ReportInput, analysis: Analysis) -> str:
     seeds = ", ".join(map(str, given.seeds))
-    facts = [f"{'seed' if len(given.seeds) == 1 else 'seeds'} {seeds}", f"{len(given.rows)} rows"]
+    facts = [
+        f"{'seed' if len(given.seeds) == 1 else 'seeds'} {seeds}",
+        f"{sum(not row.reference for row in analysis.rows)} rows",
+    ]
     facts += [f"controls `{given.controls.fingerprint[:12]}`"] if given.controls.fingerprint else []
     facts += [f"commit `{commits(given.git)}`"] if given.git else []
     return " · ".join(facts)
@@ -76,7 +79,7 @@ def _best(analysis: Analysis) -> list[str]:
         limits = analysis.limits(name, first)
         interval = "" if limits is None else f" ({_to(*limits, column.decimals)})"
         alike = [escaped(row) for row in order[1:] if row in best]
-        unit = f" {escaped(column.unit)}" if column.unit else ""
+        unit = f" {escaped(shown_unit(column.unit))}" if column.unit else ""
         lines.append(
             f"**{escaped(column.branch)}**, {escaped(column.name)}: {escaped(first)} has the best mean, "
             f"{number(means[first], column.decimals)}{unit}{interval}, of {len(means)} rows"

@@ -97,8 +97,9 @@ def _caption(analysis: Analysis, found: Ranking) -> str:
     over = (
         f"over {analysis.spec.words.units} only" if found.seeds == 1 else f"over {analysis.spec.words.units} and seeds"
     )
-    bars = f"Bars: 95 % intervals {over}. Filled on {last}: best, or not significantly worse."
-    return f"{text}. {bars}" + (" Thick: surely ordered differently." if found.sure else "")
+    bars = f" Bars: 95 % intervals {over}." if any(branch.limits for branch in found.branches) else ""
+    thick = " Thick: surely ordered differently." if found.sure else ""
+    return f"{text}.{bars} Filled on {last}: best, or not significantly worse.{thick}"
 
 
 def behind(found: Ranking) -> Behind:

@@ -9,6 +9,7 @@ from reports.analysis import Analysis, price_of
 from reports.figures import branches, scaling, training
 from reports.figures.frontier import quality_against_size
 from reports.figures.style import FamilyLook
+from reports.formats import shown_unit
 from reports.frontier import Frontier
 from reports.input import ReportInput
 from reports.page import figure_data
@@ -31,7 +32,7 @@ def _score_name(analysis: Analysis, branch: str) -> str:
     metric, sign = f"{branch}/{part.metric}", "\N{MINUS SIGN}" if part.better == "low" else ""
     panel = analysis.panels.get(metric)
     unit = panel.unit if panel is not None else analysis.units.get(metric, "")
-    return f"{branch}: {sign}{part.metric}" + (f" ({unit})" if unit else "")
+    return f"{branch}: {sign}{part.metric}" + (f" ({shown_unit(unit)})" if unit else "")
 
 
 def page_figures(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.formats import decimals_of, number
+from reports.formats import decimals_of, number, shown_unit
 from reports.spec import ReportSpec
 from reports.statistics.power import POWER
 
@@ -27,7 +27,7 @@ def resolution_part(power: Mapping[str, Any], spec: ReportSpec) -> ResolutionPar
     lines = []
     for one in power["findings"]:
         decimals = decimals_of(spec, one["metric"].partition("/")[2])
-        unit = one["unit"].partition(":")[0]
+        unit = shown_unit(one["unit"])
         own = next((design for design in one["designs"] if design["seeds"] == one["seeds"]), None)
         enough = next((str(design["seeds"]) for design in one["designs"] if design["power"] >= POWER), "")
         most = max((design["seeds"] for design in one["designs"]), default=0)

@@ -9,7 +9,7 @@ from reports import scale
 from reports.analysis import Analysis
 from reports.figures.profiles import performance_profiles
 from reports.figures.style import FamilyLook
-from reports.formats import number
+from reports.formats import number, shown_unit
 from reports.page.data_links import Behind
 
 SHOWN = tuple(range(0, 21, 2))
@@ -104,7 +104,7 @@ def _column(analysis: Analysis, one: scale.ScaledMetric) -> ScaleColumn:
         name=analysis.spec.metrics.get(metric, metric),
         floor=number(one.floor, 2),
         ceiling=number(one.ceiling, 2),
-        unit="" if one.unit == "1" else one.unit.partition(":")[0],
+        unit="" if one.unit == "1" else shown_unit(one.unit),
         capped=bool(one.note),
     )
 

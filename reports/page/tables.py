@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.analysis import Analysis
-from reports.formats import decimals_of, number
+from reports.formats import decimals_of, number, shown_unit
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
 
@@ -89,7 +89,7 @@ def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[PrintedC
                 branch=branch,
                 metric=f"{branch}/{metric}",
                 name=analysis.spec.metrics.get(metric, metric),
-                unit=panel.unit if panel is not None else "",
+                unit=shown_unit(panel.unit) if panel is not None else "",
                 signal=_signal(analysis, f"{branch}/{metric}"),
                 better="low" if low else "high",
             )

@@ -208,7 +208,7 @@ def _count(scores: tuple[Floats, Floats], pairs: tuple[RowPairs, RowPairs] | Non
         if any(not np.isfinite(one.error[upper]).all() for one in pairs):
             reason = "two rows share no two cases"
         elif any((one.seeds[upper] < FEWEST_SEEDS).any() for one in pairs):
-            reason = "one seed: how much training again would change is not known"
+            reason = "with one seed, how much another training would change is not known"
         else:
             variances = [_row_variances(one.error[np.ix_(at, at)]) for one in pairs]
             counts = _simulated([score[at] for score in scores], variances)

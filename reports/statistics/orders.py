@@ -35,7 +35,7 @@ def spearman_limits(tau: Limits, rows: int) -> Limits:
     low = max(-1.0, (slope * tau.low - off) / scale)
     high = min(1.0, (slope * tau.high + off) / scale)
     if low <= -1.0 and high >= 1.0:
-        return Limits(reason="the limits of tau allow every value")
+        return Limits(reason="the limits of τ allow every value")
     return Limits(low=low, high=high, kind=tau.kind)
 
 

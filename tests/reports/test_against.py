@@ -103,7 +103,7 @@ def test_what_is_only_in_one_and_what_was_held_equal_is_told(given: ReportInput)
     text = against_md(found)
     assert "* rows only in ours: spatial" in text
     assert "* control data.height: 8 in ours, 16 in theirs" in text
-    assert "| context-k1 | return judge (points:mask) |" in text
+    assert "| context-k1 | return judge (points) |" in text
 
 
 def test_a_row_whose_control_did_not_hold_is_not_compared(given: ReportInput) -> None:

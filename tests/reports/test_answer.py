@@ -14,7 +14,7 @@ from reports.input import ControlsCertificate, Missing, ReportInput
 from reports.page.page import page
 from reports.page.tables import every_metric, printed
 from reports.ranking import ranking
-from reports.spec import ReportSpec
+from reports.spec import ReferenceSpec, ReportSpec
 from reports.statistics.best import not_surely_worse
 
 
@@ -51,6 +51,19 @@ def test_one_seed_gives_effects_over_cases_and_no_verdict() -> None:
         "One seed gives no verdict: another training may order the methods differently, and an interval over "
         "cases says nothing of it."
     )
+
+
+def test_a_reference_line_above_the_best_row_is_said() -> None:
+    lines = ReferenceSpec(
+        ceiling="all", floor="idle", baseline="plain", lines={"copy": "one case, copied", "low": "nothing much"}
+    )
+    made = small_study({**NEAR, "copy": 80.0, "low": 30.0}, {**FAR, "copy": 80.0, "low": 30.0}, noise=0.0)
+    rows = [replace(row, reference=row.reference or row.name in lines.lines) for row in made.rows]
+    given = replace(made, rows=rows, spec=replace(made.spec, references=lines))
+    claim, _, surety, _ = said(given)
+    assert claim.startswith("On far, b does best: 60.0 points")
+    assert surety.endswith(". No method is above the line copy, 80.0 points (one case, copied).")
+    assert "low" not in surety
 
 
 def test_branches_that_surely_disagree_are_said_first_with_the_clearest_pair() -> None:
@@ -206,3 +219,8 @@ def test_a_metric_is_shown_where_the_one_instead_was_not_measured() -> None:
     given = made_input()
     alone = [v for v in given.values if v.metric != "psnr_truth_last"]
     assert "psnr_first" in analyse(replace(given, values=alone)).main_metrics("return")
+
+
+def test_a_unit_is_shown_without_its_instrument(text: str) -> None:
+    assert "points:mask" not in text, "the files keep it"
+    assert "<small>points</small>" in text

@@ -7,6 +7,7 @@ import pytest
 from reports.analysis import analyse
 from reports.any_table import report_of_table
 from reports.input import ReportInput, RowInfo
+from reports.page.page import page
 from reports.results_csv import read_results_csv, read_table
 from reports.spec import BranchSpec, ReportSpec, ScorePart
 
@@ -34,6 +35,15 @@ def test_three_columns_are_enough() -> None:
         "cases.",
         "t.csv has no column seed: all values are of one seed.",
     ]
+
+
+def test_the_page_of_a_table_names_no_profile_and_waits_for_nothing() -> None:
+    given = made(SMALL)
+    text = page(given, analyse(given))
+    assert "<span>table <b>t.csv</b></span>" in text and "profile <b>" not in text
+    assert "What it cost and how it was trained are not known." in text
+    for wrong in ("recorded yet", "All controls", "the mean of the scenes"):
+        assert wrong not in text
 
 
 def test_columns_in_any_order_with_families_and_gaps() -> None:

@@ -58,6 +58,8 @@ def test_the_markdown_has_answer_findings_tables_and_what_is_missing(given: Repo
     wanted = ["Answer", "Findings", "Tables", "Where the branches disagree", "What is missing", "Controls"]
     assert [head for head in heads if head in wanted] == wanted
     assert "context-k20 has the best mean" in text
+    assert f" · {sum(not row.reference for row in analysis.rows)} rows · " in text.splitlines()[2]
+    assert "points:mask" not in text and "(points)" in text
     assert "| spatial-masked | 0 | train | failed | out of memory at micro-batch 1: activation" in text
     assert "| memory.masked | spatial-masked |" in text
     assert re.search(r"^\| context-k20 \| .*\*\*\d+\.\d\d\*\* ±\d", text, flags=re.M)

@@ -108,7 +108,8 @@ def test_noise_alone_inverts_pairs_of_rows_that_are_close_and_that_is_said() -> 
 def test_what_is_not_known_has_its_reason() -> None:
     lone = world(9, np.arange(4.0), -np.arange(4.0), 0.1, seeds=1)
     assert lone.count is not None
-    assert (lone.count.p, lone.count.reason) == (None, "one seed: how much training again would change is not known")
+    reason = "with one seed, how much another training would change is not known"
+    assert (lone.count.p, lone.count.reason) == (None, reason)
     assert {pair.seeds for pair in lone.pairs} == {1}
     table, _ = tabled(np.zeros((3, 2, 2)), np.zeros((3, 2, 2)))
     means = {f"{b}/m": {f"r{i}": i * sign for i in range(3)} for b, sign in zip(BRANCHES, (1.0, -1.0), strict=True)}

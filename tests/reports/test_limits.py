@@ -126,7 +126,7 @@ def test_rho_follows_from_tau_by_daniels_inequality():
     assert found.low == pytest.approx((3 * 9 * 0.2 - 5) / 16)
     assert found.high == pytest.approx((3 * 9 * 0.3 + 5) / 16)
     assert spearman_limits(Limits(low=1.0, high=1.0), rows).high == 1.0
-    assert spearman_limits(Limits(low=-0.6, high=1.0), rows).reason == "the limits of tau allow every value"
+    assert spearman_limits(Limits(low=-0.6, high=1.0), rows).reason == "the limits of τ allow every value"
     assert spearman_limits(Limits(reason="there is no pair of rows"), rows).low is None
 
 
