@@ -22,7 +22,7 @@ FEWEST_PAIRS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class StudyAnswer:
     """Sentences without markup; an empty one is not said."""
 
     disagreement: str
@@ -45,7 +45,7 @@ class Answer:
         return [text for text in (*first, self.surety, self.gaps, self.limits) if text]
 
 
-def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> Answer:
+def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> StudyAnswer:
     """The answer of a study."""
     spec = analysis.spec
     limits = given.notes[0] if given.notes else ""
@@ -56,8 +56,8 @@ def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> Ans
         if crossed:
             claim = f"No {spec.words.row} can be compared{asked}: controls are violated, so there is no answer."
         gaps = _gaps(given, analysis, None)
-        return Answer(disagreement="", disagrees=False, claim=claim, surety="", gaps=gaps, limits=limits)
-    return Answer(
+        return StudyAnswer(disagreement="", disagrees=False, claim=claim, surety="", gaps=gaps, limits=limits)
+    return StudyAnswer(
         disagreement=_disagreement(analysis, found),
         disagrees=bool(found.sure),
         claim=_claim(spec, found),
