@@ -32,7 +32,6 @@ PLAIN = {
     "orchestrator/host/job.py": {"index"},  # a node's number
     "orchestrator/crate/metadata.py": {"context"},  # of JSON-LD
     "orchestrator/tracking/mlflow/case_tables.py": {"data"},  # a key of MLflow's tables
-    "orchestrator/tracking/mlflow/pages.py": {"data"},  # a key of MLflow's runs
 }
 """Where a name of the study's stands for something else."""
 

@@ -175,6 +175,6 @@ COMMAND = Command(
         ("echo-matrix power --effect 0.5 --metric BRANCH/METRIC", "of another metric, in its unit"),
         ("echo-matrix power --effect 5 --rows A,B --power 0.9", "of one comparison"),
         ("echo-matrix power --finding 3", "what a finding of the study asks for"),
-        ("echo-matrix power --effect 5 --source pilot.csv", "from somebody's results.csv"),
+        ("echo-matrix power --effect 5 --source pilot.csv", "from a results.csv"),
     ],
 )
