@@ -15,13 +15,13 @@ from reports.formats import decimals_of, shown_unit
 from reports.spec import Better
 from reports.statistics import table as tables
 from reports.statistics.best import not_surely_worse
-from reports.statistics.intervals import Interval, complete, interval_or_none
+from reports.statistics.intervals import ALPHA, FEWEST_SEEDS, Interval, complete, interval_or_none
 from reports.statistics.linearised import branch_layouts
 from reports.statistics.pairs import row_pairs
 from reports.statistics.panel import Floats
 from reports.statistics.score_layouts import score_layouts
 from reports.statistics.scores import score_parts
-from reports.statistics.sure_order import ALPHA, FEWEST_SEEDS, OppositePair, sure_order
+from reports.statistics.sure_order import OppositePair, sure_order
 from reports.statistics.table import Table
 
 

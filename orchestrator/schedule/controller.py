@@ -17,9 +17,10 @@ from orchestrator.schedule.failures import FailedJob, failed_of
 from orchestrator.schedule.host_exclusion import host_endings
 from orchestrator.schedule.job_states import IllegalTransition, JobStates
 from orchestrator.schedule.launcher import Launch, Launcher
-from orchestrator.schedule.placement import Target, targets
+from orchestrator.schedule.placement import targets
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.recovery import Recovery
+from orchestrator.schedule.rooms import Target
 from orchestrator.schedule.shutdown import STOP_SLACK_S, Shutdown
 from orchestrator.wording import counted
 from workloads.contract.request import Stage

@@ -6,13 +6,10 @@ import numpy as np
 
 from reports.spec import Better
 from reports.statistics.differences import differences
-from reports.statistics.intervals import holm
+from reports.statistics.intervals import ALPHA, holm
 from reports.statistics.pairs import row_pairs
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.sure_order import sure_order
-
-LEVEL_P = 0.05
-"""Adjusted p from which on a difference from the best mean may be chance."""
 
 
 def best_rows(panel: Panel, rows: Sequence[str], better: Better) -> frozenset[str]:
@@ -42,7 +39,7 @@ def best_rows(panel: Panel, rows: Sequence[str], better: Better) -> frozenset[st
         tested = others[found.tested]
         adjusted = np.array(holm(found.estimates.p[found.tested].tolist()))
         ahead = 1.0 if better == "high" else -1.0
-        best[tested[(adjusted >= LEVEL_P) | (ahead * found.estimates.mean[found.tested] <= 0.0)]] = True
+        best[tested[(adjusted >= ALPHA) | (ahead * found.estimates.mean[found.tested] <= 0.0)]] = True
     return frozenset(row for row, is_best in zip(rows, best, strict=True) if is_best)
 
 

@@ -8,8 +8,9 @@ import pytest
 from made_input import made_input, without_figures
 from small_study import FLOOR, small_study
 
-from reports.analysis import analyse, computed_json
+from reports.analysis import analyse
 from reports.answer import answer
+from reports.computed_json import computed_json
 from reports.input import ControlsCertificate, Missing, ReportInput
 from reports.page.page import page
 from reports.page.tables import every_metric, printed
