@@ -15,15 +15,13 @@ from reports.input import ReportInput
 from reports.measured import Measured, combinations, measured
 from reports.scoreboard import headlines
 from reports.spec import PublishedTables, ReportSpec
-from reports.statistics.intervals import Interval, complete, holm, interval_or_none
+from reports.statistics.intervals import ALPHA, Interval, complete, holm, interval_or_none
 from reports.statistics.panel import Panel
 from reports.statistics.two_samples import two_sample_interval
 
 How = Literal["paired", "two samples", "means only"]
-Verdict = Literal["better", "worse", "the same", "not told apart", "no verdict"]
+ChangeVerdict = Literal["better", "worse", "the same", "not told apart", "no verdict"]
 
-ALPHA = 0.05
-"""Largest adjusted p of a verdict."""
 NONE = "none"
 CHECK, DEVIATION, CONTROL = "check: ", "deviation: ", "control "
 IN_DETAIL = (CHECK, DEVIATION, CONTROL)
@@ -68,7 +66,7 @@ class RowChange:
     seeds: int
     headline: bool
     """Whether the metric stands for its branch."""
-    verdict: Verdict
+    verdict: ChangeVerdict
     """Of ours; `no verdict` without seeds to judge by."""
 
 
@@ -299,7 +297,7 @@ def _judged(changes: Sequence[RowChange]) -> list[RowChange]:
     return found
 
 
-def _verdict(change: RowChange, p: float | None) -> Verdict:
+def _verdict(change: RowChange, p: float | None) -> ChangeVerdict:
     if change.low is not None and change.low == change.high == 0.0:
         return "the same"
     if p is None or change.over == "scenes only":

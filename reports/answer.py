@@ -22,7 +22,7 @@ FEWEST_PAIRS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class StudyAnswer:
     """Sentences without markup; an empty one is not said."""
 
     disagreement: str
@@ -45,7 +45,7 @@ class Answer:
         return [text for text in (*first, self.surety, self.gaps, self.limits) if text]
 
 
-def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> Answer:
+def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> StudyAnswer:
     """The answer of a study."""
     spec = analysis.spec
     limits = given.notes[0] if given.notes else ""
@@ -56,8 +56,8 @@ def answer(given: ReportInput, analysis: Analysis, found: Ranking | None) -> Ans
         if crossed:
             claim = f"No {spec.words.row} can be compared{asked}: controls are violated, so there is no answer."
         gaps = _gaps(given, analysis, None)
-        return Answer(disagreement="", disagrees=False, claim=claim, surety="", gaps=gaps, limits=limits)
-    return Answer(
+        return StudyAnswer(disagreement="", disagrees=False, claim=claim, surety="", gaps=gaps, limits=limits)
+    return StudyAnswer(
         disagreement=_disagreement(analysis, found),
         disagrees=bool(found.sure),
         claim=_claim(spec, found),
@@ -83,18 +83,16 @@ def answer_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
 def _claim(spec: ReportSpec, ranked: Ranking) -> str:
     words, last = spec.words, ranked.last
     first = last.order[0]
-    among = f"On {last.branch}"
+    few = len(last.order) < len(ranked.rows)
+    among = f"On {last.branch}" + (f", of the {len(last.order)} {words.rows} with a score" if few else "")
     value = f"{_value(last, last.scores[first])}{_on_scale(spec.references, last)}"
     behind_floor = _behind_floor(spec, ranked)
     if behind_floor:
-        return f"{among}, {behind_floor}"
+        return f"On {last.branch}, {behind_floor}"
     if len(last.order) == 1:
-        return f"{among}, {first} is the only {words.row} with a score: {value}."
-    if ranked.untested and (first not in ranked.best or len(ranked.best) <= 1):
-        untested = _named(ranked.untested, words)
-        return f"{among}, {first} has the best mean, {value}; its difference from {untested} cannot be tested."
+        return f"On {last.branch}, {first} is the only {words.row} with a score: {value}."
     if len(ranked.best) <= 1:
-        seeds = ", of the networks trained here" if ranked.seeds == 1 else ""
+        seeds = f",{' and' if few else ''} of the networks trained here" if ranked.seeds == 1 else ""
         return f"{among}{seeds}, {first} {words.best}: {value}."
     others = [row for row in last.order if row in ranked.best and row != first]
     if len(ranked.best) >= len(last.order):
@@ -135,7 +133,9 @@ def _surety(spec: ReportSpec, ranked: Ranking) -> str:
     found, limits = [], last.limits.get(first)
     units = words.units
     if limits is not None:
-        over = f"{ranked.scenes} {units}" + (", one seed" if ranked.seeds == 1 else f" and {ranked.seeds} seeds")
+        over = f"{ranked.scenes} {units}" + (
+            ", one seed" if ranked.interval_seeds == 1 else f" and {ranked.interval_seeds} seeds"
+        )
         low, high = (number(limit, last.decimals) for limit in limits)
         found.append(f"The {round(100 * LEVEL)} % interval of {first} is {low} to {high}, over {over}")
     else:
@@ -166,6 +166,11 @@ def _disagreement(analysis: Analysis, ranked: Ranking) -> str:
     first, last = ranked.branches
     names = f"{first.branch} and {last.branch}"
     pairs = f"{ranked.pairs} pairs of {words.rows}" if ranked.pairs > 1 else f"one pair of {words.rows}"
+    if not ranked.inverted and ranked.tied:
+        if ranked.pairs == 1:
+            return f"The {pairs.removeprefix('one ')} is tied on {names}, or on one of them."
+        is_tied = f"{ranked.tied} {'is' if ranked.tied == 1 else 'are'} tied"
+        return f"None of {pairs} changes order between {names}; {is_tied} on one of them or both."
     if not ranked.inverted:
         return f"{_capital(names)} order {'all ' if ranked.pairs > 1 else 'the '}{pairs} alike."
     change = f"{ranked.inverted} of {pairs} change{'s' if ranked.inverted == 1 else ''} order between {names}"

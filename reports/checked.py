@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.columns import Column, Columns, Ints
+from reports.columns import CodedColumn, Columns, Ints
 from reports.input import CaseValues, ResultLine
 from reports.instruments import is_scored
 from reports.spec import ReportSpec
@@ -235,7 +235,7 @@ def _disjoint(columns: _Checked) -> Iterator[_Problem]:
         others[own] = at
 
 
-def _names_of(group: Ints, column: Column) -> dict[int, frozenset[Any]]:
+def _names_of(group: Ints, column: CodedColumn) -> dict[int, frozenset[Any]]:
     """Group -> the names that its values have in a column."""
     pairs = np.unique(group * len(column.names) + column.at)
     found: dict[int, set[Any]] = {}

@@ -28,7 +28,7 @@ class MeasureOfCase(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class CodedColumn:
     """Names, or seeds, of every value."""
 
     names: tuple[Any, ...]
@@ -46,14 +46,14 @@ class Column:
 class Columns:
     """Case values, an entry of each column for each."""
 
-    row: Column
-    seed: Column
-    axes: Column
-    branch: Column
-    case: Column
-    metric: Column
-    unit: Column
-    better: Column
+    row: CodedColumn
+    seed: CodedColumn
+    axes: CodedColumn
+    branch: CodedColumn
+    case: CodedColumn
+    metric: CodedColumn
+    unit: CodedColumn
+    better: CodedColumn
     value: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Columns:
 
     def of(self, chosen: npt.NDArray[Any]) -> "Columns":
         """Some of the values: by a mask, or in an order of places."""
-        parts = {name: Column(names=column.names, at=column.at[chosen]) for name, column in self._named().items()}
+        parts = {name: CodedColumn(names=column.names, at=column.at[chosen]) for name, column in self._named().items()}
         return Columns(**parts, value=self.value[chosen])
 
     def order(self) -> Ints:
@@ -107,8 +107,8 @@ class Columns:
         case, metric = (_column([one[i] for one in renamed]) for i in range(2))
         return replace(self, case=replace(case, at=case.at[at]), metric=replace(metric, at=metric.at[at]))
 
-    def _named(self) -> dict[str, Column]:
-        return {name: column for name, column in vars(self).items() if isinstance(column, Column)}
+    def _named(self) -> dict[str, CodedColumn]:
+        return {name: column for name, column in vars(self).items() if isinstance(column, CodedColumn)}
 
 
 def columns(lines: Sequence[ResultLine]) -> Columns:
@@ -118,7 +118,7 @@ def columns(lines: Sequence[ResultLine]) -> Columns:
     return Columns(**parts, value=np.fromiter(map(attrgetter("value"), lines), np.float64, len(lines)))
 
 
-def _column(values: list[Any]) -> Column:
+def _column(values: list[Any]) -> CodedColumn:
     names = tuple(sorted(set(values)))
     place = {name: i for i, name in enumerate(names)}
-    return Column(names=names, at=np.fromiter(map(place.__getitem__, values), np.int32, len(values)))
+    return CodedColumn(names=names, at=np.fromiter(map(place.__getitem__, values), np.int32, len(values)))

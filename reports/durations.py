@@ -13,7 +13,7 @@ class StageDuration:
     """The jobs of one stage and branch that have an estimate, or of all."""
 
     stage: str
-    """`evaluate/loop`, or `ALL`."""
+    """`evaluate/near`, or `ALL`."""
     jobs: int
     estimated_s: float
     """Sum over the jobs."""

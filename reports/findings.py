@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from reports.statistics.intervals import holm
+from reports.statistics.intervals import ALPHA, FEWEST_SEEDS, holm
 from reports.statistics.panel import Panel
-from reports.statistics.sure_order import FEWEST_SEEDS
 from reports.statistics.table import Table
 
 Verdict = Literal["supported", "contradicted", "undecided", "point estimate", "one seed", "not comparable"]
 """`not comparable`: it rests on a row whose controls did not hold (`comparable.answered`)."""
-
-ALPHA = 0.05
 
 WANTED_SEEDS = 3
 """That a study with one seed is advised to have: two are enough for a verdict, and find little."""
@@ -53,7 +50,7 @@ class Material:
     """Name of the sampling units besides seeds."""
 
     def without(self, rows: Iterable[str]) -> str:
-        """`context-k5 is not in this profile`, of these row labels; empty: the profile has all of them."""
+        """`small is not in this profile`, of these row labels; empty: the profile has all of them."""
         return not_in_profile(row for row in rows if row in self.outside)
 
     def label(self, row: str) -> str:

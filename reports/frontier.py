@@ -10,9 +10,9 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, number, shaped
 from reports.spec import FrontierSpec
 from reports.statistics.frontier import on_frontier, surely_on_frontier
-from reports.statistics.intervals import Bools
+from reports.statistics.intervals import ALPHA, Bools
 from reports.statistics.pairs import row_pairs
-from reports.statistics.sure_order import ALPHA, sure_order
+from reports.statistics.sure_order import sure_order
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,10 @@ import numpy as np
 from reports.input import CaseValues
 from reports.measured import Measured
 from reports.noise import noise_difference
-from reports.spec import SmallestEffect
+from reports.spec import POWER, SmallestEffect
 from reports.statistics.intervals import largest_block
 from reports.statistics.panel import Floats, row_label
 from reports.statistics.power import (
-    POWER,
     DesignPower,
     PilotVariance,
     design_power,

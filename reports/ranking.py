@@ -14,15 +14,14 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, shown_unit
 from reports.spec import Better
 from reports.statistics import table as tables
-from reports.statistics.best import best_rows
-from reports.statistics.differences import differences
-from reports.statistics.intervals import Interval, complete, interval_or_none
+from reports.statistics.best import not_surely_worse
+from reports.statistics.intervals import ALPHA, FEWEST_SEEDS, Interval, complete, interval_or_none
 from reports.statistics.linearised import branch_layouts
 from reports.statistics.pairs import row_pairs
-from reports.statistics.panel import Floats, Panel
+from reports.statistics.panel import Floats
 from reports.statistics.score_layouts import score_layouts
 from reports.statistics.scores import score_parts
-from reports.statistics.sure_order import ALPHA, OppositePair, sure_order
+from reports.statistics.sure_order import OppositePair, sure_order
 from reports.statistics.table import Table
 
 
@@ -61,18 +60,21 @@ class Ranking:
     branches: tuple[RankedBranch, ...]
     """Those of the contrast, else the last one that is ranked; the last one answers the question."""
     best: frozenset[str]
-    """Rows of the last branch that may be called best (`statistics.best`)."""
-    untested: tuple[str, ...]
-    """Rows of the last branch whose difference from the first has no test: nothing says that they are worse."""
+    """Rows of the last branch that may be called best (`statistics.best.not_surely_worse`)."""
     pairs: int
     """Pairs of rows with both scores."""
     inverted: int
     """Pairs that the two branches order differently."""
+    tied: int
+    """Pairs that are equal on a branch, which it does not order."""
     sure: tuple[OppositePair, ...]
     """Pairs that they surely order differently, after Holm's adjustment over all pairs on both branches."""
     seeds: int
+    """Of the study."""
     scenes: int
     """Of the best row's interval; 0: it has none."""
+    interval_seeds: int
+    """Of the best row's interval: those of the study that the row has; 0: it has none."""
     over_floor: Interval | None
     """Paired difference of the best row and the floor, positive where it is better."""
     over_baseline: Interval | None
@@ -101,28 +103,25 @@ def ranking(analysis: Analysis) -> Ranking | None:
     layouts = {branch: _layouts(analysis, table, branch) for branch in ranked}
     branches = tuple(_branch(analysis, table, branch, layouts[branch]) for branch in ranked)
     last = branches[-1]
-    panel = analysis.panels.get(last.metric)
-    best: frozenset[str] = frozenset()
-    if panel is not None:
-        best = best_rows(panel, rows, last.better)
-    elif last.order:
-        best = frozenset(row for row in last.order if last.scores[row] == last.scores[last.order[0]])
+    seeds = _seeds(analysis)
     first = last.order[0] if last.order else ""
     spec = analysis.spec.references
     of_floor = "" if spec is None else _reference(analysis, spec.floor)
     baseline = "" if spec is None or not spec.baseline else "/".join(filter(None, (spec.baseline, suffix)))
-    interval = None if panel is None or not first else analysis.interval(last.metric, first)
-    inverted, pairs = _inverted(table, ranked)
+    measured = layouts[last.branch].get(first)
+    shape = (0, 0) if measured is None or first not in last.limits else complete([measured]).layouts[0].shape
+    inverted, tied, pairs = _inverted(table, ranked)
     return Ranking(
         rows=rows,
         branches=branches,
-        best=best,
-        untested=_untested(panel, last.order),
+        best=not_surely_worse(last.order, layouts[last.branch], min(FEWEST_SEEDS, seeds)),
         pairs=pairs,
         inverted=inverted,
+        tied=tied,
         sure=_sure(layouts, ranked) if inverted else (),
-        seeds=_seeds(analysis),
-        scenes=0 if interval is None else interval.scenes,
+        seeds=seeds,
+        scenes=shape[0],
+        interval_seeds=shape[1],
         over_floor=_over(analysis, last, first, of_floor),
         over_baseline=_over(analysis, last, first, analysis.computed_by.get(baseline, "")),
         lines_above=_lines_above(analysis, table, last),
@@ -209,20 +208,6 @@ def _level(analysis: Analysis, table: Table, branch: str, name: str) -> float | 
     return sum(places) / len(places)
 
 
-def _untested(panel: Panel | None, order: Sequence[str]) -> tuple[str, ...]:
-    if panel is None or panel.pooled or len(order) < 2:
-        return tuple(order[1:])
-    values = panel.layouts[[panel.place[row] for row in order]]
-    whole = np.logical_and.reduce(np.isfinite(values).any(axis=1), axis=1)
-    if not whole[0]:
-        return tuple(order[1:])
-    kept = [row for row, every_seed in zip(order, whole, strict=True) if every_seed]
-    others = np.arange(1, len(kept))
-    found = differences(values[whole], np.zeros(len(others), dtype=np.int64), others) if len(others) else None
-    tested = set() if found is None else {kept[i] for i in others[found.tested]}
-    return tuple(row for row in order[1:] if row not in tested)
-
-
 def _lines_above(analysis: Analysis, table: Table, last: RankedBranch) -> dict[str, float]:
     spec = analysis.spec.references
     if spec is None or not last.order:
@@ -241,15 +226,15 @@ def _over(analysis: Analysis, last: RankedBranch, first: str, other: str) -> Int
     return interval_or_none(sign * (cut.layouts[0] - cut.layouts[1]))
 
 
-def _inverted(table: Table, ranked: tuple[str, ...]) -> tuple[int, int]:
-    """Pairs that two branches order differently, and pairs with both scores."""
+def _inverted(table: Table, ranked: tuple[str, ...]) -> tuple[int, int, int]:
+    """Pairs that two branches order differently, those that one of them does not order, and pairs with both scores."""
     if len(ranked) < 2:
-        return 0, 0
+        return 0, 0, 0
     x, y = (table.scores[branch] for branch in ranked)
     there = np.isfinite(x) & np.isfinite(y)
     product = (x[there, None] - x[None, there]) * (y[there, None] - y[None, there])
     count = int(there.sum())
-    return int((product < 0).sum()) // 2, count * (count - 1) // 2
+    return int((product < 0).sum()) // 2, (int((product == 0).sum()) - count) // 2, count * (count - 1) // 2
 
 
 def _sure(layouts: Mapping[str, Mapping[str, Floats]], ranked: tuple[str, ...]) -> tuple[OppositePair, ...]:

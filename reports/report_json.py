@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from reports.analysis import Analysis, analyse_published, computed_json, plain
+from reports.analysis import Analysis, analyse_published
 from reports.answer import answer_json
 from reports.axes import axes_json
+from reports.computed_json import computed_json, plain
 from reports.durations import by_stage
 from reports.factors import effects_json
 from reports.frontier import frontier_json

@@ -15,6 +15,9 @@ from reports.statistics.panel import POOLED
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet computes a text that begins so. No name of ours does; a name in somebody's data may."""
+LARGEST_SEED = 2**63 - 1
+"""More does not fit into a column of numbers."""
+
 COLUMNS = ("row", "seed", "axes", "branch", "case", "metric", "unit", "better", "value")
 NEEDED = ("row", "metric", "value")
 """Columns that every table has."""
@@ -261,9 +264,12 @@ def _one_name(kind: str) -> Callable[[str], str]:
 
 def _seed(text: str) -> int:
     try:
-        return int(text or DEFAULTS["seed"])
+        seed = int(text or DEFAULTS["seed"])
     except ValueError:
         raise ValueError(f"seed is {text[:40]!r}; allowed: a whole number") from None
+    if abs(seed) > LARGEST_SEED:
+        raise ValueError(f"seed is {text[:40]!r}; allowed: a whole number of no more than {LARGEST_SEED} in size")
+    return seed
 
 
 def _axes(text: str) -> str:

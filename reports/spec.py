@@ -133,6 +133,10 @@ class NoiseSpec:
     caption: str = ""
 
 
+POWER = 0.8
+"""Probability of finding an effect that is asked for where nothing else is said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SmallestEffect:
     """What a finding has to be able to tell: the smallest effect that matters, declared before it is measured.

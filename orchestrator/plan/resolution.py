@@ -15,10 +15,8 @@ from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec
 from orchestrator.wording import counted
 from reports.input import NUMBERS
-from reports.spec import SmallestEffect
+from reports.spec import POWER, SmallestEffect
 
-POWER = 0.8
-"""Power below which `plan` says so."""
 ONE_SEED = (
     "one seed: effects get limits over scenes alone and no finding gets a verdict, since training again may change them"
 )

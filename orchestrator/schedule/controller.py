@@ -17,9 +17,10 @@ from orchestrator.schedule.failures import FailedJob, failed_of
 from orchestrator.schedule.host_exclusion import host_endings
 from orchestrator.schedule.job_states import IllegalTransition, JobStates
 from orchestrator.schedule.launcher import Launch, Launcher
-from orchestrator.schedule.placement import Target, targets
+from orchestrator.schedule.placement import targets
 from orchestrator.schedule.reconciler import Reconciler
 from orchestrator.schedule.recovery import Recovery
+from orchestrator.schedule.rooms import Target
 from orchestrator.schedule.shutdown import STOP_SLACK_S, Shutdown
 from orchestrator.wording import counted
 from workloads.contract.request import Stage
@@ -153,6 +154,11 @@ class Controller:
                 if finding.phase == "ended" and finding.ending != "ok":
                     self._ended_badly.append((watched.job.stage, watched.job.fingerprint, watched.attempt))
                 reconciler.apply(watched, finding, stopping=shutdown.stopping)
+            if ended:
+                self._count_spent()
+                # What ended sooner than was estimated may leave enough for jobs that did not fit into the budget.
+                if held := self._spending.held_back:
+                    reconciler.placer.enqueue(job for job in self._states.ready() if job.id in held)
             if self._may_place(now):
                 launches = self._prepare(reconciler.place(self._hosts(backend), now))
             if ended or launches:
@@ -196,12 +202,16 @@ class Controller:
             point("intent.open")
         return launches
 
+    def _count_spent(self) -> None:
+        """Count what the live attempts have spent, and those that have ended."""
+        live = self._reconciler.attempts.items()
+        started = {one: watched.started_at[0] if watched.started_at else None for one, watched in live}
+        self._spending.update(started, self._clock.time())
+
     def _keep_to_budget(self) -> None:
-        """Count what the live attempts have spent; where that is all, ask them to stop at a checkpoint."""
-        live = self._reconciler.attempts
-        now = self._clock.time()
-        started = {one: watched.started_at[0] if watched.started_at else None for one, watched in live.items()}
-        self._spending.update(started, now)
+        """Where the live attempts have spent all there is, ask them to stop at a checkpoint."""
+        self._count_spent()
+        live, now = self._reconciler.attempts, self._clock.time()
         if live and not self.shutdown.requested and (over := self._spending.over(now)):
             self.note = f"{over}: attempts stop at a checkpoint"
             self._events.say(self.note)

@@ -23,8 +23,9 @@ from orchestrator.schedule.job_states import STUCK, JobStates, Kind, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord, running_s
 from orchestrator.schedule.order import turns
-from orchestrator.schedule.placement import Placer, Target
+from orchestrator.schedule.placement import Placer
 from orchestrator.schedule.retry_policy import CANCELLED, Verdict, paused_of, progressed, signature, verdict
+from orchestrator.schedule.rooms import Target
 from workloads.contract.request import Stage
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.makespan import Capacity, longest_chains, makespan
-from orchestrator.schedule.placement import ReadyQueue, Reservations
+from orchestrator.schedule.placement import ReadyQueue
+from orchestrator.schedule.rooms import Reservations
 from orchestrator.spec.cell import Resources
 
 

@@ -50,7 +50,9 @@ def ranking_chart(found: Ranking, looks: Mapping[str, FamilyLook], titles: Seque
             sides, found.branches, orders, titles, ("left", "right") if two else ("left",), strict=True
         ):
             _side(axes, branch, order, looks, found, side)
-            axes.set_title(shortened(title, MOST_IN_TITLE, len), loc=side, fontsize=9.5, color=INK, pad=16)
+            # Towards the names, so that the titles of both sides never meet.
+            outwards = "right" if two and side == "left" else "left"
+            axes.set_title(shortened(title, MOST_IN_TITLE, len), loc=outwards, fontsize=9.5, color=INK, pad=16)
             axes.set_ylim(lines - 0.4, -0.6)
         if two:
             _slopes(panels[1], orders, looks, sure)

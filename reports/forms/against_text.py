@@ -4,7 +4,7 @@ from dataclasses import astuple
 
 from reports.against import ResultsComparison
 from reports.against_words import change_line, differing, summary
-from reports.forms.markdown import escaped, table_md
+from reports.forms.markdown import escaped, list_md, table_md
 
 SHOWN = 40
 """Changes and settings that a terminal shows; the others are counted."""
@@ -31,16 +31,12 @@ def against_lines(found: ResultsComparison) -> list[str]:
 
 def against_md(found: ResultsComparison) -> str:
     """against.md: every change, and what differs beside."""
-    parts = [f"# {escaped(found.ours)} against {escaped(found.theirs)}", _list(summary(found))]
+    parts = [f"# {escaped(found.ours)} against {escaped(found.theirs)}", list_md(summary(found))]
     for title, headline in (("Metrics that stand for branches", True), ("All other metrics", False)):
         changes = [change for change in found.changes if change.headline == headline]
         if changes:
             cells = [[escaped(cell) for cell in astuple(change_line(change, found))] for change in changes]
             parts += [f"## {title}", table_md(HEADING, cells, left=2)]
     rest = differing(found, shown=escaped)
-    parts += ["## What else differs", _list(rest)] if rest else []
+    parts += ["## What else differs", list_md(rest)] if rest else []
     return "\n\n".join(parts) + "\n"
-
-
-def _list(lines: list[str]) -> str:
-    return "\n".join(f"* {line}" for line in lines)

@@ -1,6 +1,5 @@
 """Figures of the page as files: SVG or PDF in the colours of the page on paper, and the data of each as CSV."""
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +14,11 @@ from reports.analysis import Analysis
 from reports.figures.style import STYLE, VARIABLES, Drawing
 from reports.input import ReportInput
 from reports.page.answer import behind
+from reports.page.data_links import Behind
+from reports.page.figure_data import of_branches, of_cost, of_curves
+from reports.page.figures import price_of_all
 from reports.page.page import TEMPLATES
 from reports.ranking import ranking
-from reports.results_csv import as_text
-from reports.statistics.scores import normalised
-from reports.statistics.table import branch_ranks
 
 COLOURS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 METADATA: Mapping[str, Mapping[str, None]] = {
@@ -27,8 +26,6 @@ METADATA: Mapping[str, Mapping[str, None]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 """Left out, so that equal values give equal bytes."""
-
-Lines = Sequence[Sequence[object]]
 
 
 def figure_files(
@@ -52,8 +49,8 @@ def figure_files(
             figure = Figure(figsize=(drawing.width, drawing.height), layout="constrained")
             drawing.draw(figure)
             # The published tables' figures have the same names, and come second.
-            lines = known.get(drawing.name) if count == 1 else None
-            found[f"{name}.csv"] = _csv(lines or drawn_data(figure))
+            data = known.get(drawing.name) if count == 1 else None
+            found[f"{name}.csv"] = (data or drawn_data(figure, name)).csv.encode("utf-8")
             figure.draw_without_rendering()  # some parts are made only then
             _recolour(figure, palette)
             for form in forms:
@@ -73,59 +70,29 @@ def page_palette() -> dict[str, str]:
     return {**found, next(p for p, name in VARIABLES.items() if name == "paper"): "#ffffff"}
 
 
-def drawn_data(figure: Figure) -> Lines:
+def drawn_data(figure: Figure, name: str) -> Behind:
     """What is drawn, for figures that name no other data: panel, series, x and y of every line."""
-    lines: list[Sequence[object]] = [("panel", "series", "x", "y")]
+    lines: list[Sequence[str | float]] = []
     for number, axes in enumerate(figure.axes, 1):
         panel = axes.get_title() or axes.get_title(loc="left") or axes.get_ylabel() or number
         for line in axes.get_lines():
             label = str(line.get_label())
             series = "" if label.startswith("_") else label
             lines += [(panel, series, float(x), float(y)) for x, y in np.asarray(line.get_xydata()).tolist()]
-    return lines
+    return Behind(name=name, headings=["panel", "series", "x", "y"], lines=lines)
 
 
-def _known_data(given: ReportInput, analysis: Analysis) -> dict[str, Lines]:
-    """Name of a drawing -> its data, with the names of rows."""
-    found: dict[str, Lines] = {}
+def _known_data(given: ReportInput, analysis: Analysis) -> dict[str, Behind]:
+    """Name of a drawing -> its data, with the names of rows: that of the page, with every point of the curves."""
+    found: dict[str, Behind] = {}
     if given.curves:
-        found["loss_curves"] = [
-            ("row", "axes", "seed", "step", "value"),
-            *(
-                (curve.row, curve.axes, curve.seed, step, float(value))
-                for curve in given.curves
-                for step, value in zip(curve.steps, curve.values, strict=True)
-            ),
-        ]
-    ranked = ranking(analysis)
+        found["loss_curves"] = of_curves(given, most=None)
+    ranked, branches = ranking(analysis), of_branches(analysis)
     if ranked is not None:
-        chart = behind(ranked)
-        found["ranking_chart"] = [chart.headings, *chart.lines]
-    table, contrast = analysis.tables.get(analysis.main), analysis.scoring.contrast
-    if table is None:
-        return found
-    if analysis.price:
-        quality = analysis.scoring.ranked[-1]
-        found["quality_against_cost"] = [
-            ("row", analysis.price_name, quality),
-            *(
-                (row, analysis.price[row], float(table.scores[quality][i]))
-                for i, row in enumerate(table.rows)
-                if row in analysis.price
-            ),
-        ]
-    if contrast is not None:
-        ranks = branch_ranks(table)
-        columns = [
-            *((branch, table.scores[branch]) for branch in contrast),
-            *((f"{branch} rank", ranks[branch]) for branch in contrast),
-            *((f"{branch} normalised", normalised(table.scores[branch])) for branch in contrast),
-        ]
-        lines: Lines = [
-            ("row", *(name for name, _ in columns)),
-            *((row, *(float(values[i]) for _, values in columns)) for i, row in enumerate(table.rows)),
-        ]
-        found |= dict.fromkeys(("scatter", "rank_slopes", "normalised_branches"), lines)
+        found["ranking_chart"] = behind(ranked)
+        found["quality_against_cost"] = of_cost(ranked.last, *price_of_all(analysis, ranked))
+    if branches is not None:
+        found |= dict.fromkeys(("scatter", "rank_slopes", "normalised_branches"), branches)
     return found
 
 
@@ -170,17 +137,3 @@ def _one(colour: Any, palette: Mapping[str, str]) -> Any:
         return None
     opacity = mpl.colors.to_rgba(colour)[3]
     return mpl.colors.to_rgba(palette[name], opacity)
-
-
-def _cell(cell: object) -> object:
-    if isinstance(cell, float) and np.isnan(cell):
-        return ""
-    return as_text(cell) if isinstance(cell, str) else cell
-
-
-def _csv(lines: Lines) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    for line in lines:
-        writer.writerow([_cell(cell) for cell in line])
-    return out.getvalue().encode("utf-8")

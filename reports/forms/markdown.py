@@ -30,7 +30,7 @@ def report_md(given: ReportInput, analysis: Analysis) -> str:
         "\n\n".join(map(escaped, answer(given, analysis, ranking(analysis)).sentences)),
         "### The best of each branch",
         *_best(analysis),
-        *(["## Notes", _list(map(escaped, given.notes))] if given.notes else []),
+        *(["## Notes", list_md(map(escaped, given.notes))] if given.notes else []),
         *_findings("## Findings", analysis),
         *_tables("## Tables", analysis),
         *_disagreement(analysis),
@@ -50,6 +50,11 @@ def table_md(heading: Sequence[str], lines: Iterable[Sequence[str]], left: int =
     """A table of Markdown; the first `left` columns are text, the others numbers."""
     rule = ["---" if i < left else "--:" for i in range(len(heading))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *lines))
+
+
+def list_md(lines: Iterable[str]) -> str:
+    """A list of Markdown."""
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def _facts(given: ReportInput, analysis: Analysis) -> str:
@@ -98,7 +103,7 @@ def _best(analysis: Analysis) -> list[str]:
         if "scenes only" in kinds
         else " and seeds."
     )
-    return [_list(lines), said if kinds else "There are no intervals: no row has two cases of one metric."]
+    return [list_md(lines), said if kinds else "There are no intervals: no row has two cases of one metric."]
 
 
 def _findings(heading: str, analysis: Analysis) -> list[str]:
@@ -243,7 +248,3 @@ def _published(analysis: Analysis) -> list[str]:
 
 def _to(low: float, high: float, decimals: int) -> str:
     return f"{number(low, decimals)} to {number(high, decimals)}"
-
-
-def _list(lines: Iterable[str]) -> str:
-    return "\n".join(f"* {line}" for line in lines)

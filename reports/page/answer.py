@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from reports.analysis import Analysis
-from reports.answer import Answer, answer
+from reports.answer import StudyAnswer, answer
 from reports.figures.ranking import MOST_ROWS, drawn_rows, ranking_chart
 from reports.figures.style import FamilyLook
 from reports.formats import number
@@ -34,7 +34,7 @@ class AnswerStrip:
 class AnswerPart:
     """What the first screen shows."""
 
-    answer: Answer
+    answer: StudyAnswer
     ranking: Ranking | None
     chart: Markup
     caption: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reports.analysis import Analysis
 from reports.axes import axis_values, value_contrasts
 from reports.formats import decimals_of, number, p_text
-from reports.statistics.sure_order import ALPHA
+from reports.statistics.intervals import ALPHA
 
 
 @dataclass(frozen=True, kw_only=True)

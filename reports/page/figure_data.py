@@ -76,12 +76,12 @@ def of_cost(branch: RankedBranch, price: Mapping[str, float], name: str) -> Behi
     return Behind(name="cost", headings=["row", name, f"{branch.branch} {branch.name}", "from", "to"], lines=lines)
 
 
-def of_curves(given: ReportInput) -> Behind:
-    """The training losses, each averaged over equal parts where all have too many points together."""
-    most = max(FEWEST_POINTS, CURVE_POINTS // max(1, len(given.curves)))
+def of_curves(given: ReportInput, most: int | None = CURVE_POINTS) -> Behind:
+    """The training losses, each averaged over equal parts where all have more points together than `most`."""
+    of_each = None if most is None else max(FEWEST_POINTS, most // max(1, len(given.curves)))
     lines: list[list[str | float | None]] = []
     for curve in given.curves:
-        drawn = thinned(curve, most)
+        drawn = curve if of_each is None else thinned(curve, of_each)
         lines += [
             [curve.row, curve.axes, str(curve.seed), step, value]
             for step, value in zip(drawn.steps, drawn.values, strict=True)

@@ -54,8 +54,8 @@ GENERAL: Sequence[Term] = (
         meaning="The floor at 0 and the ceiling at 1, so that metrics of different units can be read side by side.",
     ),
     Term(
-        name="S/N",
-        also=("signal to noise",),
+        name="signal to noise",
+        also=("S/N", "signal-to-noise"),
         meaning="Signal to noise of a metric: how far the rows are apart, noise subtracted, in units of how far one "
         "row is from seed to seed. The larger, the fewer seeds it takes to order the rows.",
     ),
@@ -105,12 +105,6 @@ GENERAL: Sequence[Term] = (
         name="performance profile",
         also=("performance profiles",),
         meaning="For each level of a score, the share of trainings and cases of a row that reach it.",
-    ),
-    Term(
-        name="signal to noise",
-        also=("signal-to-noise",),
-        meaning="How far the rows lie apart on a metric, over how far the seeds of one row lie apart. Near 1,"
-        " the metric orders rows by chance.",
     ),
     Term(
         name="half-life",

@@ -1,6 +1,7 @@
 """The page: one HTML file with everything in it, nothing fetched, readable without scripts."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -51,19 +52,7 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
         FileNotFoundError: a strip's PNG is not where the input says.
     """
     with_again, found_noise, given = given, noise(given), competing(given)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["number"] = number
-    environment.filters["p"] = p_text
-    environment.filters["unit"] = shown_unit
-    environment.filters["commits"] = commits
-    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    environment = _environment()
     spec, scoring = analysis.spec, analysis.scoring
     declared = None if spec.published is None else spec.published()
     published = None if declared is None else analyse_published(spec, declared)
@@ -152,3 +141,22 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
     whole, used = readable(html, glossary(spec))
     terms = [(anchor(term), term) for term in used]
     return whole.replace(GLOSSARY, environment.get_template("sections/glossary.j2").render(terms=terms))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """What renders the page; it compiles each template once."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = number
+    environment.filters["p"] = p_text
+    environment.filters["unit"] = shown_unit
+    environment.filters["commits"] = commits
+    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    return environment

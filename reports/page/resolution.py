@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.formats import decimals_of, number, shown_unit
-from reports.spec import ReportSpec
-from reports.statistics.power import POWER
+from reports.spec import POWER, ReportSpec
 
 
 @dataclass(frozen=True, kw_only=True)

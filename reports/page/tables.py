@@ -19,7 +19,7 @@ BUNDLE = "bundle"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class PrintedColumn:
     """A column: one metric, or the bundle."""
 
     branch: str
@@ -60,7 +60,7 @@ class PrintedTable:
     """A table ready for the template."""
 
     name: str
-    columns: Sequence[Column]
+    columns: Sequence[PrintedColumn]
     branches: Sequence[tuple[str, int]]
     """(branch, how many columns)."""
     lines: Sequence[TableLine]
@@ -77,7 +77,7 @@ def branches_of(analysis: Analysis) -> list[str]:
     return list(dict.fromkeys((*analysis.scoring.ranked, *analysis.scoring.names)))
 
 
-def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
+def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[PrintedColumn]:
     """The columns of one branch: the main metrics, or every one."""
     better = dict(score_parts(analysis.scoring.of(branch), analysis.means.keys()))
     found = []
@@ -85,7 +85,7 @@ def columns_of(analysis: Analysis, branch: str, *, every: bool) -> list[Column]:
         panel = analysis.panels.get(f"{branch}/{metric}")
         low = better.get(f"{branch}/{metric}") == "low" or (panel is not None and panel.better == "low")
         found.append(
-            Column(
+            PrintedColumn(
                 branch=branch,
                 metric=f"{branch}/{metric}",
                 name=analysis.spec.metrics.get(metric, metric),
@@ -105,13 +105,13 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
     """One table of the matrix with its main metrics and the bundle of the first ranked branch that has one."""
     table = analysis.tables[name]
     bundled = analysis.scoring.bundled
-    columns: list[Column] = []
+    columns: list[PrintedColumn] = []
     for branch in branches_of(analysis):
         own = columns_of(analysis, branch, every=False)
         columns += own
         if own and bundled is not None and branch == bundled.name:
             title = bundle_name(bundled, analysis.means.keys()).removeprefix(f"{branch}_")
-            columns.append(Column(branch=branch, metric=BUNDLE, name=title, unit="", better="high"))
+            columns.append(PrintedColumn(branch=branch, metric=BUNDLE, name=title, unit="", better="high"))
     bundle = {} if bundled is None else {row: table.score(bundled.name, row) for row in table.names}
     outside = analysis.lacking.get(name.partition("/")[0], ())
     return _printed(analysis, name, list(table.names), columns, bundle, outside)
@@ -150,7 +150,7 @@ def _printed(
     analysis: Analysis,
     name: str,
     rows: Sequence[str],
-    columns: Sequence[Column],
+    columns: Sequence[PrintedColumn],
     bundle: Mapping[str, float],
     outside: Sequence[str] = (),
 ) -> PrintedTable:
@@ -191,7 +191,7 @@ def _printed(
 
 
 def _best(
-    analysis: Analysis, column: Column, rows: Sequence[str], values: Mapping[str, float | None]
+    analysis: Analysis, column: PrintedColumn, rows: Sequence[str], values: Mapping[str, float | None]
 ) -> frozenset[str]:
     """The rows that are marked: for a metric those of `best_rows`; of a bundle, which has no interval, the largest.
 
@@ -207,14 +207,20 @@ def _best(
     return frozenset(row for row, value in values.items() if value is not None and value == first)
 
 
-def _value(analysis: Analysis, column: Column, row: str, bundle: Mapping[str, float]) -> float | None:
+def _value(analysis: Analysis, column: PrintedColumn, row: str, bundle: Mapping[str, float]) -> float | None:
     if column.metric == BUNDLE:
         return bundle[row] if math.isfinite(bundle.get(row, math.nan)) else None
     return analysis.shown(column.metric, row).mean(column.metric, row)
 
 
 def _cell(
-    analysis: Analysis, column: Column, row: str, value: float | None, bundle: Mapping[str, float], *, is_best: bool
+    analysis: Analysis,
+    column: PrintedColumn,
+    row: str,
+    value: float | None,
+    bundle: Mapping[str, float],
+    *,
+    is_best: bool,
 ) -> TableCell:
     if column.metric == BUNDLE and row not in bundle:
         return TableCell(text="–")  # a bundle is a place among the rows of a table, and a reference row has none

@@ -16,9 +16,8 @@ Statistics 18(1), 50-60.
 
 import numpy as np
 
+from reports.statistics.intervals import FEWEST_SEEDS
 from reports.statistics.panel import Floats
-
-FEWEST_SEEDS = 2
 
 
 def improvement(a: Floats, b: Floats) -> float | None:

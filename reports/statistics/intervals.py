@@ -26,6 +26,10 @@ Bools = npt.NDArray[np.bool_]
 
 LEVEL = 0.95
 """Coverage of every interval in the report."""
+ALPHA = 0.05
+"""Level of every test in the report."""
+FEWEST_SEEDS = 2
+"""Of what is said beyond the networks that were trained."""
 
 TINY = 1e-12
 """Relative size below which a spread is rounding error."""

@@ -37,9 +37,10 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.statistics.held_scores import held_scores
+from reports.statistics.intervals import FEWEST_SEEDS
 from reports.statistics.pairs import RowPairs, row_pairs
 from reports.statistics.panel import Floats, Panel
-from reports.statistics.sure_order import FEWEST_SEEDS, sure_order
+from reports.statistics.sure_order import sure_order
 from reports.statistics.table import Table
 
 SIMULATIONS = 2000

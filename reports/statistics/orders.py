@@ -13,8 +13,8 @@ comparisons: Klein, Wright and Wieczorek (2020), Journal of the Royal Statistica
 Romano, Shaikh and Wilhelm (2024), Review of Economic Studies 91(1), 476-518.
 """
 
-from reports.statistics.intervals import Limits, kind_of
-from reports.statistics.sure_order import ALPHA, SureOrder
+from reports.statistics.intervals import ALPHA, Limits, kind_of
+from reports.statistics.sure_order import SureOrder
 
 
 def kendall_limits(order: SureOrder, seeds: int) -> Limits:

@@ -38,12 +38,11 @@ from typing import Literal
 import numpy as np
 from scipy.special import chdtri, nctdtr, stdtrit
 
+from reports.spec import POWER
 from reports.statistics.intervals import LEVEL, calibrated_freedom
 from reports.statistics.panel import Floats
 from reports.statistics.seed_scatter import SeedScatter
 
-POWER = 0.8
-"""Power that is asked for where nothing else is said."""
 QUANTILES = 32
 """So many, evenly spaced, stand for the scatter of a few seeds."""
 UPPER = 0.8

@@ -24,20 +24,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.statistics.closed_testing import false_hypotheses
-from reports.statistics.intervals import LEVEL, Bools, holm
+from reports.statistics.intervals import ALPHA, FEWEST_SEEDS, Bools, holm
 from reports.statistics.pairs import RowPairs
 from reports.statistics.panel import Floats
-
-ALPHA = 1.0 - LEVEL
 
 LEVEL_STEP = 1e-6
 """Precision of a level that is searched for."""
 
 UNDECIDED = 0.5
 """One-sided p of equal means."""
-
-FEWEST_SEEDS = 2
-"""Of a pair whose order may be sure beyond the networks that were trained."""
 
 
 @dataclass(frozen=True, kw_only=True)

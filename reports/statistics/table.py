@@ -107,7 +107,7 @@ def rank_shift(table: Table) -> dict[str, int]:
 
 
 def as_json(table: Table, compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The table as in report.json (NaN still inside; `analysis.plain` makes it null), with the `comparisons` of it."""
+    """The table as in report.json, with the `comparisons` of it; `computed_json.plain` makes NaN null."""
     place = branch_ranks(table)
     bundled = table.scoring.bundled
     at = {row: table.place[name] for row, name in table.names.items()}

@@ -95,7 +95,7 @@ def test_the_core_has_no_library_that_computes_and_each_extra_brings_what_it_say
     extras = project["optional-dependencies"]
     assert not {"torch", "deepspeed", "ray", "mlflow", "boto3"} & set(project["dependencies"])
     assert extras["local"] == ["echo-matrix[jobs,mlflow,ray]"]
-    brought = {"local": extras["jobs"], **{name: extras[name] for name in ("mlflow", "ray", "s3")}}
+    brought = {"local": extras["jobs"], **{name: extras[name] for name in ("mlflow", "parquet", "ray", "s3")}}
     for module, extra in EXTRAS.items():
         assert {"PIL": "pillow"}.get(module, module) in brought[extra]
 

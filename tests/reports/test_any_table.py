@@ -99,6 +99,10 @@ def test_what_a_study_says_of_its_rows_is_used() -> None:
         (SMALL + "c,accuracy,\n", "t.csv:4: value is ''; allowed: a number; leave the line out where a value is missi"),
         (SMALL + "c,accuracy,'1,5'\n", "t.csv:4: too many values"),
         (SMALL + 'c,accuracy,"1,5"\n', "t.csv:4: value is '1,5'; allowed: a number; with a point for decimals"),
+        (
+            f"row,seed,metric,value\na,{10**25},accuracy,1\n",
+            f"t.csv:2: seed is '{10**25}'; allowed: a whole number of no more than 9223372036854775807 in size",
+        ),
         (SMALL + "c,accuracy,nan\n", "t.csv:4: results/accuracy of row 'c', seed 0, case 'all' is nan; allowed: a fin"),
         (SMALL + "c,accuracy,1e300\n", "t.csv:4: results/accuracy of row 'c', seed 0, case 'all' is 1e+300; allowed: "),
         (SMALL + "a,accuracy,0.5\n", "t.csv:4: two values of results/accuracy for row 'a', seed 0, case 'all': 0.5 he"),

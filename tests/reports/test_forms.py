@@ -22,6 +22,7 @@ from reports.forms.markdown import escaped, report_md
 from reports.forms.parquet import results_parquet
 from reports.input import ReportInput
 from reports.page.page import page
+from reports.ranking import ranking
 from reports.results_csv import COLUMNS, read_results_csv, results_csv
 
 HOSTILE = r"a|b_c*d `e` <f> 50% #1 {g} \h ~ ^ $i$ & — é δ 中"
@@ -128,7 +129,13 @@ def test_every_figure_is_a_file_with_its_data() -> None:
             assert len(lines) > 1 and len({len(line) for line in lines}) == 1, name
     scatter = list(csv.DictReader(io.StringIO(files["scatter.csv"].decode())))
     assert {line["row"] for line in scatter} == {*analysis.tables[analysis.main].rows}
-    assert float(scatter[0]["return"]) == pytest.approx(analysis.tables[analysis.main].scores["return"][0])
+    assert float(scatter[0]["return score, more is better"]) == pytest.approx(
+        analysis.tables[analysis.main].scores["return"][0], rel=1e-5
+    )
+    found = ranking(analysis)
+    assert found is not None
+    cost = list(csv.DictReader(io.StringIO(files["quality-against-cost.csv"].decode())))
+    assert [line["row"] for line in cost] == [*found.last.order]  # those that are drawn, not of the main table alone
     assert len(list(csv.reader(io.StringIO(files["loss-curves.csv"].decode())))) == 1 + 400 * len(made.curves)
     assert figure_files(made, analysis, drawings, ["svg"])["scatter.svg"] == files["scatter.svg"]
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.analysis import analyse, computed_json
+from reports.analysis import analyse
 from reports.columns import columns
+from reports.computed_json import computed_json
 from reports.group_results import changes, half_lives
 from reports.groups import by_group
 from reports.input import ControlsCertificate, ReportInput, ResultLine, RowInfo

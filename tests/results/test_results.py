@@ -21,7 +21,8 @@ from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.results import Results, open_results
 from orchestrator.study import open_study
 from orchestrator.ui.scores import scores_text
-from reports.analysis import analyse, computed_json
+from reports.analysis import analyse
+from reports.computed_json import computed_json
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

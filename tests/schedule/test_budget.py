@@ -1,5 +1,7 @@
 """Budgets of a run: it starts what fits, stops what does not end in time; the next run goes on. What comes first."""
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +75,15 @@ def test_hours_of_devices_are_kept_to(toy: Toy) -> None:
     assert outcome.note.startswith("3 jobs did not start because of --max-device-hours ")
 
 
+def test_what_did_not_fit_starts_when_another_job_ended_sooner_than_was_estimated(toy: Toy) -> None:
+    jobs = [make_job("train", f"train/{n}", resources=DEVICE) for n in range(2)]
+    seconds = jobs[0].spec.seconds_guess
+    hosts = [HostShare(name="one", cpus=8, devices=2, memory_gib=64.0)]
+    script = {job.label: [Act(seconds=seconds / 2)] for job in jobs}
+    outcome = toy.run(make_plan(jobs), script, hosts=hosts, budget=Budget(device_hours=1.7 * seconds / 3600))
+    assert outcome.counts == {"done": 2} and outcome.note == ""
+
+
 @pytest.mark.parametrize(
     ("first", "order"),
     [
@@ -138,3 +149,39 @@ def test_a_background_run_gets_the_same_budget() -> None:
     again = dict(budget_arguments(given))
     assert again["limit"] == "3" and again["max-device-hours"] == "2.5" and "max-core-hours" not in again
     assert parsed_time(again["until"], datetime.now()) == pytest.approx(given.until, abs=1.0)
+
+
+@pytest.mark.parametrize("text", ["+99999999d", "+999999999999999d", "0001-01-01"])
+def test_a_time_out_of_range_is_refused(text: str) -> None:
+    with pytest.raises(PlanError, match="--until"):
+        parsed_time(text, NOW)
+
+
+def test_hours_that_are_no_number_are_refused() -> None:
+    nan = float("nan")
+    for options in (BudgetOptions(max_device_hours=nan), BudgetOptions(max_core_hours=nan)):
+        with pytest.raises(PlanError, match="-hours nan; allowed: a number of hours of 0 or more"):
+            options.budget  # noqa: B018
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A time zone whose clock goes back from 3:00 to 2:00 on 25 October 2026."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+def test_hours_are_hours_where_the_clock_is_set_back() -> None:
+    now = datetime(2026, 10, 24, 22, 0)
+    assert parsed_time("+8h", now) == now.timestamp() + 8 * 3600
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_background_run_gets_the_second_of_two_equal_hours() -> None:
+    until = datetime(2026, 10, 25, 2, 30, fold=1).timestamp()
+    again = dict(budget_arguments(Budget(until=until)))["until"]
+    assert parsed_time(again, datetime(2026, 10, 24, 22, 0)) == until

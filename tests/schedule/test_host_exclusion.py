@@ -15,7 +15,8 @@ from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
 from orchestrator.schedule.host_exclusion import HOST_FAULTS, HostEnding, describe, excluded_hosts, host_endings
 from orchestrator.schedule.ledger.database import Attempt
-from orchestrator.schedule.placement import JobShape, usable
+from orchestrator.schedule.placement import usable
+from orchestrator.schedule.rooms import JobShape
 from orchestrator.ui.progress import PlainView
 
 HOUR = 3600.0

@@ -9,7 +9,8 @@ from orchestrator.backends.protocol import HostShare, JobQueue, Placement
 from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import longest_chains
 from orchestrator.schedule.job_states import JobStates, Transition, closure
-from orchestrator.schedule.placement import ReadyQueue, Reservations, Target, why_unplaceable
+from orchestrator.schedule.placement import ReadyQueue, why_unplaceable
+from orchestrator.schedule.rooms import Reservations, Target
 from orchestrator.spec.cell import Resources
 
 DEVICE = Resources(cpus=1, devices=1, memory_gib=1.0, minutes=1.0)

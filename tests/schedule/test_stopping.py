@@ -97,7 +97,7 @@ def test_a_stopped_run_leaves_the_report_to_the_next_one(
     ended = RunResult(counts={"done": 13, "retry": 1}, failures=(), interrupted=interrupted, submitted=1)
     written: list[Path] = []
 
-    def write(folder: Path, *_given: object) -> bool:
+    def write(folder: Path, *_given: object, **_named: object) -> bool:
         written.append(folder)
         return True
 
@@ -121,7 +121,7 @@ def test_what_takes_long_before_and_after_the_jobs_is_told(tmp_path: Path, monke
         view.close()
         return RunResult(counts={"done": 14}, failures=(), interrupted=False, submitted=1)
 
-    def write(*_given: object) -> bool:
+    def write(*_given: object, **_named: object) -> bool:
         return told.wait(5.0)
 
     def soon(say: Callable[[str], object], text: str) -> AbstractContextManager[None]:

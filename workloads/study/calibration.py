@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from reports.findings import ALPHA, Material, findings
+from reports.findings import Material, findings
 from reports.statistics.agreement import kendall
+from reports.statistics.calibration.page import write_into
 from reports.statistics.calibration.quantities import Outcome, Rate
 from reports.statistics.calibration.run import calibrate, progress_line
 from reports.statistics.calibration.worlds import FIRST, SECOND, CalibrationWorld, DrawnStudy
+from reports.statistics.intervals import ALPHA
 from reports.statistics.inversions import inversions
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.scores import branch_score, normalised, scoring
@@ -28,7 +30,7 @@ from workloads.study.effects import MARGIN_DB
 from workloads.study.findings import AGREES, QUESTIONS
 from workloads.study.report import REPORT
 
-BEGIN, END = "<!-- false verdicts: begin -->", "<!-- false verdicts: end -->"
+MARKS = "<!-- false verdicts: begin -->", "<!-- false verdicts: end -->"
 STUDIES = 300
 
 ANY, CHANCE = "some verdict", "number of inversions"
@@ -174,8 +176,7 @@ def main() -> int:
     found = calibrate(WORLDS, given.studies, given.processes, asked=verdicts_of, told=progress_line)
     table = f"{given.studies} studies of each world.\n\n{markdown(found)}"
     if given.write is not None:
-        before, _, rest = given.write.read_text(encoding="utf-8").partition(BEGIN)
-        given.write.write_text(f"{before}{BEGIN}\n{table}{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_into(given.write, table, MARKS)
     print(f"\n{table}")
     often = [rate for rate in found if too_often(rate)]
     for rate in often:

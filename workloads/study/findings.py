@@ -18,10 +18,11 @@ from reports.statistics.agreement import kendall
 from reports.statistics.contrasts import BranchContrast, Contrasted, contrasted
 from reports.statistics.equivalence import equivalence
 from reports.statistics.held_scores import held_scores
+from reports.statistics.intervals import ALPHA, FEWEST_SEEDS
 from reports.statistics.pairs import row_pairs
 from reports.statistics.panel import Floats
 from reports.statistics.scores import normalised
-from reports.statistics.sure_order import ALPHA, FEWEST_SEEDS, SureOrder, sure_order
+from reports.statistics.sure_order import SureOrder, sure_order
 from workloads.study.effects import MARGIN_DB
 from workloads.study.row_differences import difference, directed, return_score
 

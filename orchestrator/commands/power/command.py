@@ -11,7 +11,7 @@ from orchestrator.errors import PlanError
 from orchestrator.plan.reported import report_spec
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
-from reports.spec import SmallestEffect
+from reports.spec import POWER, SmallestEffect
 
 if TYPE_CHECKING:  # what computes is imported when there is something to compute
     from reports.input import CaseValues
@@ -53,7 +53,7 @@ def power(
     ] = None,
     target: Annotated[
         float, typer.Option("--power", metavar="P", help="Wanted probability of finding the effect.", show_default=True)
-    ] = 0.8,
+    ] = POWER,
     most_seeds: Annotated[
         int, typer.Option("--most-seeds", metavar="N", help="Tabulate 2 to N seeds.", show_default=True)
     ] = 10,
@@ -175,6 +175,6 @@ COMMAND = Command(
         ("echo-matrix power --effect 0.5 --metric BRANCH/METRIC", "of another metric, in its unit"),
         ("echo-matrix power --effect 5 --rows A,B --power 0.9", "of one comparison"),
         ("echo-matrix power --finding 3", "what a finding of the study asks for"),
-        ("echo-matrix power --effect 5 --source pilot.csv", "from somebody's results.csv"),
+        ("echo-matrix power --effect 5 --source pilot.csv", "from a results.csv"),
     ],
 )

@@ -1,7 +1,7 @@
 """Options of `run` that bound what it spends."""
 
+import math
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,18 +24,32 @@ def parsed_time(text: str, now: datetime) -> float:
         PlanError: none of `FORMS`, or it has passed.
     """
     plain = text.strip()
-    if found := AFTER.fullmatch(plain):
-        return (now + timedelta(minutes=float(found[1]) * MINUTES[found[2]])).timestamp()
     try:
+        if found := AFTER.fullmatch(plain):
+            # In s since 1970, and not on the clock of the wall, which may be set forward or back until then.
+            seconds = now.timestamp() + 60.0 * float(found[1]) * MINUTES[found[2]]
+            datetime.fromtimestamp(seconds)  # messages write it as a date
+            return seconds
         if re.fullmatch(r"\d{1,2}:\d{2}", plain):
             at = datetime.strptime(plain, "%H:%M").replace(year=now.year, month=now.month, day=now.day)
             return (at if at > now else at + timedelta(days=1)).timestamp()
-        found_at = datetime.fromisoformat(plain)
-    except ValueError:
+        seconds = datetime.fromisoformat(plain).timestamp()
+    except (ValueError, OverflowError, OSError):
         raise PlanError(f"--until {text!r} is no time; allowed: {FORMS}") from None
-    if found_at.timestamp() <= now.timestamp():
+    if seconds <= now.timestamp():
         raise PlanError(f"--until {text!r} has passed; it is {now:%Y-%m-%d %H:%M}")
-    return found_at.timestamp()
+    return seconds
+
+
+def parsed_hours(name: str, value: float | None) -> float | None:
+    """The hours of an option.
+
+    Raises:
+        PlanError: they are no number, which typer takes for one that is large enough.
+    """
+    if value is not None and math.isnan(value):
+        raise PlanError(f"--{name} {value}; allowed: a number of hours of 0 or more")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +92,21 @@ class BudgetOptions:
         """The budget.
 
         Raises:
-            PlanError: a time that is none, or has passed.
+            PlanError: a time or hours that are none, or a time that has passed.
         """
         until = None if self.until is None else parsed_time(self.until, datetime.now())
-        return Budget(jobs=self.limit, until=until, device_hours=self.max_device_hours, core_hours=self.max_core_hours)
+        return Budget(
+            jobs=self.limit,
+            until=until,
+            device_hours=parsed_hours("max-device-hours", self.max_device_hours),
+            core_hours=parsed_hours("max-core-hours", self.max_core_hours),
+        )
 
 
 def budget_arguments(budget: Budget) -> Sequence[tuple[str, str]]:
     """The options that give this budget to another `run`."""
-    until = None if budget.until is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(budget.until))
+    # With the offset from UTC: an hour that the clock is set back comes twice.
+    until = None if budget.until is None else datetime.fromtimestamp(budget.until).astimezone().isoformat()
     given = {
         "limit": budget.jobs,
         "until": until,

@@ -86,7 +86,7 @@ def _cells(uri: str, experiment: str, of: str) -> Iterator[tuple[str, str]]:
             ) as answer:
                 page = json.load(answer)
             for run in page.get("runs", ()):
-                tags = {tag["key"]: tag.get("value", "") for tag in run["data"].get("tags", ())}
+                tags = {tag["key"]: tag.get("value", "") for part in run.values() for tag in part.get("tags", ())}
                 if CELL_TAG in tags:
                     yield str(run["info"]["run_id"]), tags[CELL_TAG]
             token = str(page.get("next_page_token", ""))

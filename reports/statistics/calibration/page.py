@@ -68,15 +68,15 @@ def _described(world: CalibrationWorld) -> str:
     )
 
 
-def write_into(page: Path, text: str) -> None:
+def write_into(page: Path, text: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Put the text between the marks of the page.
 
     Raises:
         ValueError: the page has no marks.
     """
     whole = page.read_text(encoding="utf-8")
-    before, begin, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = whole.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{page}: no lines {BEGIN} and {END} to write between")
-    page.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+        raise ValueError(f"{page}: no lines {marks[0]} and {marks[1]} to write between")
+    page.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
