@@ -54,8 +54,12 @@ def _differences(analysis: Analysis) -> list[Tile]:
 def _coverage(given: ReportInput, analysis: Analysis) -> Tile:
     trained = [row.label for row in analysis.rows if not row.reference and row.computed_by == row.label]
     whole = analysis.everything or analysis
-    counted = [whole.counted(name, row) for name in whole.panels for row in trained]
-    there, total = sum(present for present, _ in counted), sum(expected for _, expected in counted)
+    there = total = 0
+    for name in whole.panels:
+        counted = [whole.counted(name, row) for row in trained]
+        present = sum(n for n, _ in counted)
+        if present:  # else it is of reference rows alone
+            there, total = there + present, total + sum(n for _, n in counted)
     missing, excluded, outside = len(given.missing), len(given.excluded), len(given.outside)
     return Tile(
         value=f"{1000 * there // total / 10:g} %" if total else "0 %",

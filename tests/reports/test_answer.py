@@ -14,6 +14,7 @@ from reports.computed_json import computed_json
 from reports.input import ControlsCertificate, Missing, ReportInput
 from reports.page.page import page
 from reports.page.tables import every_metric, printed
+from reports.page.tiles import tiles
 from reports.ranking import ranking
 from reports.spec import ReferenceSpec, ReportSpec
 from reports.statistics.best import not_surely_worse
@@ -185,6 +186,13 @@ def test_equal_rows_are_seldom_called_worse_than_the_one_that_happens_to_be_best
         order = sorted(layouts, key=lambda row: -float(layouts[row].mean()))
         wrong += len(not_surely_worse(order, layouts, 2)) < len(layouts)
     assert wrong <= 4, "of 40 studies, 2 are expected at most"
+
+
+def test_a_metric_of_reference_rows_alone_is_not_absent_from_the_others() -> None:
+    made = small_study(NEAR, FAR)
+    alone = [replace(value, metric="blank") for value in made.values if value.row == "idle"]
+    given = replace(made, values=[*made.values, *alone])
+    assert [(tile.value, tile.detail) for tile in tiles(given, analyse(given))] == [("100 %", "every cell is complete")]
 
 
 @pytest.fixture(scope="module")
