@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_input import made_input, without_figures
-from small_study import FLOOR, small_study
+from small_report import FLOOR, small_study
 
 from reports.analysis import analyse
 from reports.answer import answer

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_input import made_input, png, without_figures
-from small_study import small_study
+from small_report import small_study
 
 from reports.analysis import analyse
 from reports.figures.style import looks_of

@@ -39,7 +39,10 @@ def test_all_are_trained_evaluated_reported_in_their_colours_and_tracked(tmp_pat
     assert trained == {(88, 0, 0), (80, 160, 2), (80, 0, 0)}
 
     page = (home / "report" / "index.html").read_text(encoding="utf-8")
-    dots = {row: set(re.findall(rf'<span class="dot (family-\d+)"></span>{row}', page)) for row in (*ROWS, "context")}
+    dots = {
+        row: set(re.findall(rf'<span class="dot (family-\d+)[^"]*"></span>\W*{row}', page))
+        for row in (*ROWS, "context")
+    }
     assert all(len(found) == 1 for found in dots.values()), dots
     assert len(set.union(*dots.values())) == 4
 
