@@ -149,28 +149,25 @@ def promise_for(shape: JobShape, rooms: Sequence[Room], now: float) -> Promise |
 
     Attempts that run for longer than was estimated are taken to end now.
     """
-    soonest: tuple[float, str] | None = None
-    chosen: tuple[Room, Promise] | None = None
-    for room in rooms:
-        if room.slots is not None or room.promised is not None:
-            continue
-        free = Promise(now, room.cpus, len(room.devices), room.memory_gib)
-        shares = iter(sorted(room.held))
-        while not free.holds(shape) and (share := next(shares, None)) is not None:
-            free.begin = max(now, share.free_at)
-            free.add(share)
-        for share in shares:  # what is free by then, too
-            if share.free_at > free.begin:
-                break
-            free.add(share)
-        if free.holds(shape) and (soonest is None or (free.begin, room.name) < soonest):
-            soonest, chosen = (free.begin, room.name), (room, free)
-    if chosen is None:
+    open_rooms = [room for room in rooms if room.slots is None and room.promised is None]
+    found = [(free.begin, room.name, room, free) for room in open_rooms if (free := _free_for(shape, room, now))]
+    if not found:
         return None
-    room, left = chosen
+    _, _, room, left = min(found, key=lambda one: one[:2])
     left.take(shape)
     room.promised = left
     return left
+
+
+def _free_for(shape: JobShape, room: Room, now: float) -> Promise | None:
+    """What will be free in a room when a job of this shape first fits; None: it never does."""
+    free = Promise(now, room.cpus, len(room.devices), room.memory_gib)
+    for share in sorted(room.held):
+        if free.holds(shape) and share.free_at > free.begin:
+            break
+        free.begin = max(free.begin, share.free_at)
+        free.add(share)
+    return free if free.holds(shape) else None
 
 
 def fit(shape: JobShape, rooms: Sequence[Room], end: float = math.inf) -> Placement | None:
