@@ -66,6 +66,8 @@ class Spending:
         self._jobs: set[str] = set()
         self._live: dict[str, tuple[Job, float | None]] = {}
         self._ended_s = [0.0, 0.0]
+        self.limited = budget != Budget()
+        """Whether there is any limit; without one nothing is counted."""
         self.held_back: set[str] = set()
         """Ids of jobs that did not start because of the budget."""
 

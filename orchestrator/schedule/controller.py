@@ -204,12 +204,16 @@ class Controller:
 
     def _count_spent(self) -> None:
         """Count what the live attempts have spent, and those that have ended."""
+        if not self._spending.limited:
+            return
         live = self._reconciler.attempts.items()
         started = {one: watched.started_at[0] if watched.started_at else None for one, watched in live}
         self._spending.update(started, self._clock.time())
 
     def _keep_to_budget(self) -> None:
         """Where the live attempts have spent all there is, ask them to stop at a checkpoint."""
+        if not self._spending.limited:
+            return
         self._count_spent()
         live, now = self._reconciler.attempts, self._clock.time()
         if live and not self.shutdown.requested and (over := self._spending.over(now)):
