@@ -132,6 +132,11 @@ class Simulated:
         """Mean makespan."""
         return statistics.fmean(one.makespan_s for one in self.schedules)
 
+    @property
+    def used(self) -> float:
+        """Mean share of the devices, or without any of the cpus, that jobs held."""
+        return statistics.fmean(one.share_used(self.hosts) for one in self.schedules)
+
 
 def parsed_hosts(text: str) -> list[HostShare]:
     """The hosts of `--hosts`.
@@ -199,7 +204,7 @@ def _numbers(one: Simulated) -> dict[str, Any]:
         "per_seed": one.ratios,
         "makespan_s": [schedule.makespan_s for schedule in one.schedules],
         "bound_s": [schedule.bound_s for schedule in one.schedules],
-        "used": statistics.fmean(schedule.share_used(one.hosts) for schedule in one.schedules),
+        "used": one.used,
         "longest_wait_s": max(schedule.longest_wait_s for schedule in one.schedules),
     }
 
@@ -221,7 +226,7 @@ def _text(name: str, jobs: int, found: Sequence[Simulated]) -> str:
                 str(sum(host.cpus for host in one.hosts)),
                 duration_words(one.mean_s),
                 duration_words(statistics.fmean(schedule.bound_s for schedule in one.schedules)),
-                f"{_numbers(one)['used']:.0%}",
+                f"{one.used:.0%}",
                 "" if one is found[0] else f"{'-' if less < 0 else ''}{duration_words(abs(less))}",
             ]
         )
