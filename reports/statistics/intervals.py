@@ -203,7 +203,7 @@ def _variances(
 
 def _over_scenes(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Variance of the sum of means and its degrees of freedom, for one seed."""
-    return _satterthwaite([(part[..., 0].var(axis=-1, ddof=1) / _scenes(part), _scenes(part) - 1.0) for part in parts])
+    return satterthwaite([(part[..., 0].var(axis=-1, ddof=1) / _scenes(part), _scenes(part) - 1.0) for part in parts])
 
 
 def _over_both(parts: Sequence[Floats], least: Floats | float, most_freedom: Floats | float) -> tuple[Floats, Floats]:
@@ -225,7 +225,7 @@ def _over_both(parts: Sequence[Floats], least: Floats | float, most_freedom: Flo
         components.append((ms_scene / (scenes * seeds), scenes - 1.0))
         subtracted = np.where(np.asarray(least) > 0, 0.0, -ms_rest / (scenes * seeds))
         components.append((subtracted, (scenes - 1.0) * (seeds - 1.0)))
-    variance, freedom = _satterthwaite(components)
+    variance, freedom = satterthwaite(components)
     fewest = float(min(seeds, *map(_scenes, parts)) - 1)
     positive = variance > 0
     return np.where(positive, variance, np.maximum(of_scenes, of_seeds)), np.where(positive, freedom, fewest)
@@ -235,7 +235,7 @@ def _scenes(part: Floats) -> int:
     return int(part.shape[-2])
 
 
-def _satterthwaite(components: Sequence[tuple[Floats, Floats | float]]) -> tuple[Floats, Floats]:
+def satterthwaite(components: Sequence[tuple[Floats, Floats | float]]) -> tuple[Floats, Floats]:
     """The sum of variances, each with its degrees of freedom, and the degrees of freedom of the sum, at least 1."""
     total: Floats = np.asarray(sum(variance for variance, _ in components))
     spread = np.asarray(sum(variance * variance / freedom for variance, freedom in components))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.spatial.distance import cdist
 from scipy.special import stdtr
 
-from reports.statistics.intervals import TINY, Bools, largest_block
+from reports.statistics.intervals import TINY, Bools, largest_block, satterthwaite
 from reports.statistics.panel import Floats
 from reports.statistics.seed_scatter import SeedScatter, seed_scatter
 
@@ -118,10 +118,8 @@ def _differences(
         least = 0.0 if scatter is None else sizes * float(scatter.covariance[0, 0])
         own = _squares(*(side.mean(axis=1) for side in apart)) / (seeds - 1)
         of_seeds = np.maximum(own, least) / seeds
-        variance = of_scenes + of_seeds
-        spread = of_scenes**2 / (scenes - 1) + of_seeds**2 / most
-        ratio = np.divide(variance**2, spread, out=np.ones(mean.shape), where=spread > 0)
-        freedom = np.minimum(np.maximum(1.0, ratio), most)
+        variance, freedom = satterthwaite([(of_scenes, scenes - 1.0), (of_seeds, most)])
+        freedom = np.minimum(freedom, most)
     # Rows with the same values are equal, whatever others do.
     furthest = cdist(first.reshape(len(first), -1), second.reshape(len(second), -1), "chebyshev")
     exact = (furthest <= TINY) | (variance <= (TINY * np.maximum(furthest, TINY)) ** 2)
