@@ -118,15 +118,6 @@ def _texts(values: Columns, *columns: str) -> Iterator[str]:
     return map(texts.__getitem__, at.tolist())
 
 
-def read_results_csv(text: str, where: str) -> list[ResultLine]:
-    """The values of a results.csv; `where` names it in errors.
-
-    Raises:
-        ValueError: a line that `results_csv` does not write.
-    """
-    return list(written_table(text, where).values)
-
-
 def written_table(text: str, where: str) -> ValueTable:
     """The values of a results.csv, with the line of each.
 

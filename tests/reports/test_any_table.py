@@ -8,7 +8,7 @@ from reports.analysis import analyse
 from reports.any_table import report_of_table
 from reports.input import ReportInput, RowInfo
 from reports.page.page import page
-from reports.results_csv import read_results_csv, read_table
+from reports.results_csv import read_table, written_table
 from reports.spec import BranchSpec, ReportSpec, ScorePart
 
 HEADER = "row,seed,axes,branch,case,metric,unit,better,value\n"
@@ -131,9 +131,9 @@ def test_a_wrong_table_is_refused_with_its_line(text: str, said: str) -> None:
 
 def test_our_own_files_have_all_columns_in_order() -> None:
     text = HEADER + "a,0,,b,c,m,,high,1\n"
-    assert len(read_results_csv(text, "r.csv")) == 1
+    assert len(written_table(text, "r.csv").values) == 1
     with pytest.raises(ValueError, match=r"r\.csv:1: the first line is not row,seed,axes"):
-        read_results_csv(SMALL, "r.csv")
+        written_table(SMALL, "r.csv")
     with pytest.raises(ValueError, match=r"t.csv:2: two values of b/m for row 'a'.* in t.csv:1000"):
         table = read_table(text + "b,0,,b,c,m,,high,1\n", "t.csv")
         replace(table, values=[table.values[0]] * 2, lines=[1000, 2]).check()

@@ -23,7 +23,7 @@ from reports.forms.parquet import results_parquet
 from reports.input import ReportInput
 from reports.page.page import page
 from reports.ranking import ranking
-from reports.results_csv import COLUMNS, read_results_csv, results_csv
+from reports.results_csv import COLUMNS, results_csv, written_table
 
 HOSTILE = r"a|b_c*d `e` <f> 50% #1 {g} \h ~ ^ $i$ & — é δ 中"
 
@@ -102,7 +102,7 @@ def test_parquet_has_the_values_of_the_csv(given: ReportInput) -> None:
     table = parquet.read_table(io.BytesIO(content))
     assert tuple(table.column_names) == COLUMNS
     rows = [(*(str(row[name]) for name in COLUMNS[:-1]), row["value"]) for row in table.to_pylist()]
-    known = read_results_csv(results_csv(columns(given.values)), "it")
+    known = list(written_table(results_csv(columns(given.values)), "it").values)
     assert rows == [(*(str(getattr(v, name)) for name in COLUMNS[:-1]), v.value) for v in known]
     assert results_parquet(columns(given.values[::-1])) == content
     assert results_parquet(columns([]))[:4] == b"PAR1"

@@ -29,7 +29,7 @@ from orchestrator.reporting.results_folder import (
 from reports.columns import columns
 from reports.excerpt import CURVE_POINTS, excerpt
 from reports.input import Curve, ReportInput, Video
-from reports.results_csv import read_results_csv, results_csv
+from reports.results_csv import results_csv, written_table
 from reports.thinning import thinned
 
 MOST_IN_THE_REPOSITORY = 8_000_000
@@ -143,8 +143,8 @@ def test_a_curve_is_thinned_to_means() -> None:
 
 def test_values_are_read_as_they_were_written(given: ReportInput) -> None:
     text = results_csv(columns(given.values))
-    assert results_csv(columns(read_results_csv(text, "it"))) == text
-    assert {v.case for v in read_results_csv(text, "it")} == {v.case for v in given.values}
+    assert results_csv(columns(written_table(text, "it").values)) == text
+    assert {v.case for v in written_table(text, "it").values} == {v.case for v in given.values}
     for damaged, said in [
         ("row,seed\n", "it:1: the first line is not row,seed,axes"),
         (text.replace(",high,", ",up,", 1), "better is 'up'; allowed: high, low"),
@@ -152,7 +152,7 @@ def test_values_are_read_as_they_were_written(given: ReportInput) -> None:
         (text.replace(",0,", ",zero,", 1), "it:2: seed is 'zero'; allowed: a whole number"),
     ]:
         with pytest.raises(ValueError, match="it:") as refused:
-            read_results_csv(damaged, "it")
+            written_table(damaged, "it")
         assert said in str(refused.value)
 
 
