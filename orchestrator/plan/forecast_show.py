@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Basis, Forecast, RowForecast
+from orchestrator.plan.estimates import Basis
+from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Forecast, RowForecast
 from orchestrator.wording import counted
 
 SHOWN = 30

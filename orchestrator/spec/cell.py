@@ -27,6 +27,11 @@ class Resources:
         """Processes that share the job."""
         return self.ranks or max(1, self.devices)
 
+    @property
+    def units(self) -> tuple[int, int]:
+        """Devices and cpus that a cost counts: cpus only of jobs without devices."""
+        return (self.devices, 0) if self.devices else (0, self.cpus)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deviation:
