@@ -211,9 +211,9 @@ class StageDurations:
         self._row = _between(known, ROW_SIGMA)
         self._branches, self._rows, self._stage = {}, {}, _Sums()
         of_branches: dict[str, _Sums] = {}
-        for branch, rows in means.items():
+        for branch, of_rows in means.items():
             sums = of_branches[branch] = _Sums()
-            for row, (mean, n) in rows.items():
+            for row, (mean, n) in of_rows.items():
                 own = Normal(mean, self._job / n)
                 said = Normal(mean, own.variance + self._row)
                 self._rows[branch, row] = (said, own)
