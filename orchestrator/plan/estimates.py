@@ -72,8 +72,8 @@ class JobEstimate:
         return max(0.0, self.seconds * math.exp(-self.sigma * NormalDist().inv_cdf(over / 2)) - elapsed_s)
 
 
-class Normal(NamedTuple):
-    """A normal distribution of a logarithm."""
+class LogNormal(NamedTuple):
+    """A log-normal distribution, by the mean and the variance of the logarithm."""
 
     mean: float
     variance: float
@@ -105,24 +105,24 @@ class _Sums:
     precision: float = 0.0
     weighted: float = 0.0
 
-    def add(self, one: Normal) -> None:
+    def add(self, one: LogNormal) -> None:
         self.precision += 1.0 / one.variance
         self.weighted += one.mean / one.variance
 
-    def without(self, one: Normal | None) -> "_Sums":
+    def without(self, one: LogNormal | None) -> "_Sums":
         if one is None:
             return self
         return _Sums(self.precision - 1.0 / one.variance, self.weighted - one.mean / one.variance)
 
-    def under(self, prior: Normal) -> Normal:
+    def under(self, prior: LogNormal) -> LogNormal:
         """What is known with this prior."""
         precision = max(0.0, self.precision) + 1.0 / prior.variance
-        return Normal((self.weighted + prior.mean / prior.variance) / precision, 1.0 / precision)
+        return LogNormal((self.weighted + prior.mean / prior.variance) / precision, 1.0 / precision)
 
     @property
-    def alone(self) -> Normal:
+    def alone(self) -> LogNormal:
         """What is known without a prior."""
-        return Normal(self.weighted / self.precision, 1.0 / self.precision)
+        return LogNormal(self.weighted / self.precision, 1.0 / self.precision)
 
 
 @dataclass
@@ -146,9 +146,9 @@ class StageDurations:
     _branch: float = BRANCH_SIGMA**2
     """Variances of a job around its row, of a row around its branch, of a branch around its stage."""
     _stage: _Sums = field(default_factory=_Sums)
-    _branches: dict[str, tuple[Normal, _Sums]] = field(default_factory=dict)
+    _branches: dict[str, tuple[LogNormal, _Sums]] = field(default_factory=dict)
     """Branch -> what it says of the stage; its rows together."""
-    _rows: dict[tuple[str, str], tuple[Normal, Normal]] = field(default_factory=dict)
+    _rows: dict[tuple[str, str], tuple[LogNormal, LogNormal]] = field(default_factory=dict)
     """Branch and row -> what it says of the branch; its own mean."""
 
     def add(self, branch: str, row: str, seconds: float, devices: int, flops: float | None) -> None:
@@ -164,7 +164,9 @@ class StageDurations:
         """Whether so many are new that estimates change."""
         return self.number - self._fitted > REFIT_SHARE * self._fitted
 
-    def estimate(self, branch: str, row: str, devices: int, flops: float | None, prior: Normal) -> tuple[Normal, float]:
+    def estimate(
+        self, branch: str, row: str, devices: int, flops: float | None, prior: LogNormal
+    ) -> tuple[LogNormal, float]:
         """The logarithm of a job's duration in s, and the part of the variance that jobs of this stage share.
 
         Args:
@@ -177,18 +179,18 @@ class StageDurations:
         if self.needs_fit():
             self._fit()
         size = math.log(self._size(flops or 0.0) / max(1, devices))
-        prior = Normal(prior.mean - size, prior.variance)
+        prior = LogNormal(prior.mean - size, prior.variance)
         shared = self._stage.under(prior).variance
         to_stage, rows = self._branches.get(branch, (None, _Sums()))
         to_branch, own = self._rows.get((branch, row), (None, None))
         of_stage = self._stage.without(to_stage).under(prior)
-        of_branch = rows.without(to_branch).under(Normal(of_stage.mean, of_stage.variance + self._branch))
-        found = Normal(of_branch.mean, of_branch.variance + self._row)
+        of_branch = rows.without(to_branch).under(LogNormal(of_stage.mean, of_stage.variance + self._branch))
+        found = LogNormal(of_branch.mean, of_branch.variance + self._row)
         if own is not None:
             sums = _Sums()
             sums.add(own)
             found = sums.under(found)
-        return Normal(found.mean + size, found.variance + self._job), min(shared, found.variance)
+        return LogNormal(found.mean + size, found.variance + self._job), min(shared, found.variance)
 
     def _size(self, flops: float) -> float:
         return self._fixed_s + self._s_per_flop * flops if self.flops else 1.0
@@ -207,21 +209,21 @@ class StageDurations:
                 means.setdefault(branch, {})[row] = (mean, len(logs))
         count = sum(map(len, means.values()))
         self._job = _variance(squares, self.number - count, 0.0, JOB_SIGMA)
-        known = [[Normal(mean, self._job / n) for mean, n in rows.values()] for rows in means.values()]
+        known = [[LogNormal(mean, self._job / n) for mean, n in rows.values()] for rows in means.values()]
         self._row = _between(known, ROW_SIGMA)
         self._branches, self._rows, self._stage = {}, {}, _Sums()
         of_branches: dict[str, _Sums] = {}
         for branch, of_rows in means.items():
             sums = of_branches[branch] = _Sums()
             for row, (mean, n) in of_rows.items():
-                own = Normal(mean, self._job / n)
-                said = Normal(mean, own.variance + self._row)
+                own = LogNormal(mean, self._job / n)
+                said = LogNormal(mean, own.variance + self._row)
                 self._rows[branch, row] = (said, own)
                 sums.add(said)
         self._branch = _between([[sums.alone for sums in of_branches.values()]], BRANCH_SIGMA)
         for branch, sums in of_branches.items():
             alone = sums.alone
-            said = Normal(alone.mean, alone.variance + self._branch)
+            said = LogNormal(alone.mean, alone.variance + self._branch)
             self._branches[branch] = (said, sums)
             self._stage.add(said)
 
@@ -245,7 +247,7 @@ def _variance(squares: float, number: int, less: float, prior: float) -> float:
     return (PRIOR_WEIGHT * prior**2 + found) / (PRIOR_WEIGHT + number)
 
 
-def _between(groups: Iterable[list[Normal]], prior: float) -> float:
+def _between(groups: Iterable[list[LogNormal]], prior: float) -> float:
     """Variance of true means within groups, whose measured means have variances of their own."""
     squares, less, number = 0.0, 0.0, 0
     for members in groups:

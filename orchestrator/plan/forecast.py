@@ -27,7 +27,7 @@ from orchestrator.plan.estimates import (
     GUESS_SIGMA,
     Basis,
     JobEstimate,
-    Normal,
+    LogNormal,
     quantile_of_sum,
 )
 from orchestrator.plan.job import Job, Plan, State
@@ -262,18 +262,18 @@ class Forecaster:
             is_assumed=is_assumed,
         )
 
-    def _unmeasured(self, job: Job, flops: float | None, known: MeasuredDurations) -> tuple[Normal, Basis, bool]:
+    def _unmeasured(self, job: Job, flops: float | None, known: MeasuredDurations) -> tuple[LogNormal, Basis, bool]:
         """Logarithm of a job's duration without durations of its stage, its basis, and whether a rate is assumed."""
         devices, stages = job.resources.devices, known.stages
         if flops:
             timed = [one for (name, form), one in stages.items() if form == "flops" and name != job.stage]
             if timed:
                 rate = sum(one.flops for one in timed) / sum(one.unit_s for one in timed)
-                return Normal(math.log(flops / (rate * max(1, devices))), FLOPS_SIGMA**2), "flops", False
+                return LogNormal(math.log(flops / (rate * max(1, devices))), FLOPS_SIGMA**2), "flops", False
             assumed = DEVICE_FLOPS_S * devices if devices else CORE_FLOPS_S * job.resources.cpus
-            return Normal(math.log(flops / assumed), ASSUMED_SIGMA**2), "flops", True
+            return LogNormal(math.log(flops / assumed), ASSUMED_SIGMA**2), "flops", True
         if flops == 0.0:
-            return Normal(math.log(IDLE_S), GUESS_SIGMA**2), "flops", False
+            return LogNormal(math.log(IDLE_S), GUESS_SIGMA**2), "flops", False
         guesses = {name: stage.seconds_guess for name, stage in self._plan.workload.by_name.items()}
         shares = [
             one.logarithms / one.number - math.log(guesses[name])
@@ -281,4 +281,4 @@ class Forecaster:
             if name in guesses and name != job.stage and not form.startswith("profile")
         ]
         scale = sum(shares) / len(shares) if shares else 0.0
-        return Normal(math.log(job.spec.seconds_guess) + scale, GUESS_SIGMA**2), "guess", False
+        return LogNormal(math.log(job.spec.seconds_guess) + scale, GUESS_SIGMA**2), "guess", False

@@ -11,12 +11,12 @@ from orchestrator.plan.estimates import (
     JOB_SIGMA,
     ROW_SIGMA,
     JobEstimate,
-    Normal,
+    LogNormal,
     StageDurations,
     quantile_of_sum,
 )
 
-VAGUE = Normal(math.log(60.0), 100.0)
+VAGUE = LogNormal(math.log(60.0), 100.0)
 """Nothing is known without durations."""
 
 
@@ -28,12 +28,12 @@ def stage_of(*durations: tuple[str, float, float | None]) -> StageDurations:
     return stage
 
 
-def seconds_of(stage: StageDurations, row: str, flops: float | None = None, *, prior: Normal = VAGUE) -> float:
+def seconds_of(stage: StageDurations, row: str, flops: float | None = None, *, prior: LogNormal = VAGUE) -> float:
     return math.exp(stage.estimate("", row, 0, flops, prior)[0].mean)
 
 
 def test_one_duration_of_the_row_outweighs_what_is_known_without_it_by_their_variances() -> None:
-    found, shared = stage_of(("a", 100.0, None)).estimate("", "a", 0, None, Normal(0.0, 1.0))
+    found, shared = stage_of(("a", 100.0, None)).estimate("", "a", 0, None, LogNormal(0.0, 1.0))
     before = 1.0 + BRANCH_SIGMA**2 + ROW_SIGMA**2
     assert found.mean == pytest.approx(math.log(100.0) * before / (before + JOB_SIGMA**2))
     assert found.variance == pytest.approx(1 / (1 / before + 1 / JOB_SIGMA**2) + JOB_SIGMA**2)
