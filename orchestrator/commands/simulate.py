@@ -173,13 +173,13 @@ def _study_jobs(
             id=job.id,
             stage=job.stage,
             resources=job.resources,
-            seconds=seconds,
-            estimate_s=seconds,
+            seconds=estimate.seconds,
+            estimate=estimate,
             inputs=job.inputs,
         )
         for job in study.plan.jobs.values()
         if job.id in selected and (every or standings[job.id].state in AHEAD)
-        for seconds in [forecaster.of(job).seconds]
+        for estimate in [forecaster.of(job)]
     ]
     if not jobs:
         raise PlanError("nothing is left to run; --all simulates all jobs, as if nothing were done")

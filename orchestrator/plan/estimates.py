@@ -38,6 +38,9 @@ REFIT_SHARE = 0.05
 """A stage is fitted anew once this share of its durations is new, so that fitting never costs more than measuring."""
 
 
+STANDARD = NormalDist()
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobEstimate:
     """Estimated duration of one job, log-normal."""
@@ -51,25 +54,36 @@ class JobEstimate:
     """The part of it that the jobs of its stage have in common."""
     is_assumed: bool = False
     """Whether its FLOPs were divided by an assumed rate."""
+    observations: int = 0
+    """Jobs of its stage that were measured with this backend, on which a `measured` one rests."""
 
     @property
     def expected_s(self) -> float:
         """What it adds to the median of a sum over many jobs, s."""
-        return self.seconds * math.exp((self.sigma**2 - self.shared_sigma**2) / 2)
+        return self.seconds * math.exp(self._own_variance / 2)
+
+    @property
+    def variance_s2(self) -> float:
+        """Variance around `expected_s`, s², apart from what the jobs of its stage share."""
+        return self.expected_s**2 * math.expm1(self._own_variance) if self._own_variance else 0.0
+
+    @property
+    def _own_variance(self) -> float:
+        return max(0.0, self.sigma**2 - self.shared_sigma**2)
 
     def quantile(self, share: float) -> float:
         """The duration, s, that so large a share of such jobs does not exceed: 0.95 for the 95 % quantile."""
-        return self.seconds * math.exp(self.sigma * NormalDist().inv_cdf(share))
+        return self.seconds * math.exp(self.sigma * STANDARD.inv_cdf(share))
 
     def left_s(self, elapsed_s: float) -> float:
         """Median, s, of what is left of a job that has run for so long; never 0, as long as it runs."""
-        if elapsed_s <= 0.0 or self.seconds <= 0.0 or self.sigma <= 0.0:
+        if self.sigma <= 0.0 or elapsed_s <= self.seconds * math.exp(-3 * self.sigma):  # it tells nothing yet
             return max(0.0, self.seconds - elapsed_s)
         score = (math.log(elapsed_s) - math.log(self.seconds)) / self.sigma
-        over = NormalDist().cdf(-score)
+        over = STANDARD.cdf(-score)
         if over < 1e-9:  # far beyond the estimate: the tail falls like an exponential, of this mean
             return elapsed_s * self.sigma * math.log(2) / max(score, 1.0)
-        return max(0.0, self.seconds * math.exp(-self.sigma * NormalDist().inv_cdf(over / 2)) - elapsed_s)
+        return max(0.0, self.seconds * math.exp(-self.sigma * STANDARD.inv_cdf(over / 2)) - elapsed_s)
 
 
 class LogNormal(NamedTuple):
@@ -90,12 +104,12 @@ def quantile_of_sum(estimates: Iterable[tuple[float, JobEstimate]], share: float
     for weight, one in estimates:
         expected = weight * one.expected_s
         total += expected
-        alone += expected**2 * math.expm1(max(0.0, one.sigma**2 - one.shared_sigma**2))
+        alone += weight**2 * one.variance_s2
         shared += expected * math.sqrt(math.expm1(one.shared_sigma**2))
     if total <= 0.0:
         return 0.0
     sigma = math.sqrt(math.log1p((alone + shared**2) / total**2))
-    return total * math.exp(sigma * NormalDist().inv_cdf(share))
+    return total * math.exp(sigma * STANDARD.inv_cdf(share))
 
 
 @dataclass

@@ -247,12 +247,13 @@ class Forecaster:
         prior, basis, is_assumed = self._unmeasured(job, flops, known)
         shared = prior.variance
         branch, row = job.branch or "", self.row_of(job)
-        keys = comparable(job.stage, job.smoke, self._plan.profile, flops)
+        keys, observations = comparable(job.stage, job.smoke, self._plan.profile, flops), 0
         for key in reversed(keys):
             if (stage := known.stages.get(key)) is not None:
                 prior, shared = stage.estimate(branch, row, devices, flops, prior)
                 if key == keys[0]:
                     basis, is_assumed = "measured", False
+                    observations = stage.number if known.of_backend else 0
         extra = ELSEWHERE_SIGMA**2 if known.is_elsewhere and basis == "measured" else 0.0
         return JobEstimate(
             seconds=math.exp(prior.mean),
@@ -260,6 +261,7 @@ class Forecaster:
             sigma=math.sqrt(prior.variance + extra),
             shared_sigma=math.sqrt(shared + extra),
             is_assumed=is_assumed,
+            observations=observations,
         )
 
     def _unmeasured(self, job: Job, flops: float | None, known: MeasuredDurations) -> tuple[LogNormal, Basis, bool]:

@@ -1,9 +1,11 @@
 """Makespan: when the last of some jobs ends, given how long each takes and how much may run at a time. Pure."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.plan.estimates import JobEstimate
 from orchestrator.spec.cell import Resources
 
 
@@ -52,6 +54,47 @@ def longest_chains(jobs: Iterable[Chained], seconds: Mapping[str, float]) -> dic
             if need in longest and longest[need] < longest[job.id]:
                 longest[need] = longest[job.id]
     return longest
+
+
+def expected_chains(jobs: Iterable[Chained], estimates: Mapping[str, JobEstimate]) -> dict[str, float]:
+    """Job id -> expected seconds of the longest chain of jobs that begins with it, itself included.
+
+    The longest of several uncertain chains is expected to be longer than each of them, so a job that many wait for
+    counts for more than `longest_chains` says. Sums and maxima are taken as normal and independent (Clark 1961, "The
+    greatest of a finite set of random variables", as in PERT).
+
+    Args:
+        jobs: those not done, dependencies first.
+        estimates: of each of them.
+    """
+    chosen = list(jobs)
+    after: dict[str, tuple[float, float]] = {}
+    found: dict[str, float] = {}
+    for job in reversed(chosen):
+        mean, variance = after.pop(job.id, (0.0, 0.0))
+        estimate = estimates[job.id]
+        mean, variance = mean + estimate.expected_s, variance + estimate.variance_s2
+        found[job.id] = mean
+        for need in set(job.inputs.values()):
+            after[need] = _greatest(after[need], (mean, variance)) if need in after else (mean, variance)
+    return {job.id: found[job.id] for job in chosen}
+
+
+def _greatest(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """Mean and variance of the greater of two independent normal variables."""
+    spread = math.sqrt(one[1] + other[1])
+    if spread <= 1e-9 * max(one[0], other[0], 1e-9):
+        return max(one, other)
+    score = (one[0] - other[0]) / spread
+    share = 0.5 * math.erfc(-score / math.sqrt(2))
+    density = math.exp(-score * score / 2) / math.sqrt(2 * math.pi)
+    mean = one[0] * share + other[0] * (1 - share) + spread * density
+    square = (
+        (one[0] ** 2 + one[1]) * share
+        + (other[0] ** 2 + other[1]) * (1 - share)
+        + (one[0] + other[0]) * spread * density
+    )
+    return mean, max(0.0, square - mean * mean)
 
 
 def makespan(jobs: Collection[Chained], seconds: Mapping[str, float], capacity: Capacity) -> float:

@@ -16,8 +16,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.backends.protocol import Backend, Placement, PlacingBackend, QueueingBackend
+from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.job import Job
-from orchestrator.plan.makespan import longest_chains
+from orchestrator.plan.makespan import expected_chains
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.rooms import (
     JobShape,
@@ -106,12 +107,12 @@ class ReadyQueue:
 
     Args:
         ranks: priority of each job.
-        seconds: estimated duration of each job; a job without one is taken to run for good.
+        estimates: of each job's duration; a job without one is taken to run for good.
     """
 
-    def __init__(self, ranks: Mapping[str, float], seconds: Mapping[str, float] | None = None) -> None:
+    def __init__(self, ranks: Mapping[str, float], estimates: Mapping[str, JobEstimate] | None = None) -> None:
         self._ranks = ranks
-        self._seconds = seconds or {}
+        self._seconds = {job: one.seconds for job, one in (estimates or {}).items()}
         self._order = {job: number for number, job in enumerate(ranks)}
         self._heaps: dict[JobShape, list[QueuedJob]] = {}
 
@@ -195,15 +196,15 @@ def _size(room: Room) -> tuple[bool, int, int, float]:
 class Placer:
     """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
 
-    `states` is only read; `seconds` estimates the duration of a job; `turns`: job id -> its turn, 0 first, where some
+    `states` is only read; `estimate`: of the duration of a job; `turns`: job id -> its turn, 0 first, where some
     parts of the study are to be finished before others.
     """
 
     def __init__(
-        self, states: JobStates, seconds: Callable[[Job], float], turns: Mapping[str, int] | None = None
+        self, states: JobStates, estimate: Callable[[Job], JobEstimate], turns: Mapping[str, int] | None = None
     ) -> None:
         self._states = states
-        self._seconds = seconds
+        self._estimate = estimate
         self._turns = turns or {}
         self._reservations = Reservations()
         self._queue = ReadyQueue({})
@@ -222,12 +223,12 @@ class Placer:
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        seconds = {job.id: self._seconds(job) for job in jobs}
-        ranks = longest_chains(jobs, seconds)
+        estimates = {job.id: self._estimate(job) for job in jobs}
+        ranks = expected_chains(jobs, estimates)
         if self._turns:
             turn_s = max(ranks.values(), default=0.0) + 1.0  # more than any chain
             ranks = {job: rank - turn_s * self._turns.get(job, 0) for job, rank in ranks.items()}
-        self._queue = ReadyQueue(ranks, seconds)
+        self._queue = ReadyQueue(ranks, estimates)
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
@@ -266,7 +267,7 @@ class Placer:
         def tried_by_id(job_id: str) -> Collection[str]:
             return () if tried is None else tried(self._states.job(job_id).fingerprint)
 
-        rooms, choice = self._reservations.rooms(hosts), len(hosts) > 1
+        rooms, choice = self._reservations.rooms(hosts, now), len(hosts) > 1
         return self._queue.place(
             rooms,
             self._states.is_ready,
@@ -278,7 +279,7 @@ class Placer:
 
     def reserve(self, attempt: str, job: Job, placement: Placement, since: float) -> None:
         """Reserve the place of a live attempt, which was submitted then (monotonic)."""
-        self._reservations.reserve(attempt, placement, job.resources.memory_gib, since + self._seconds(job))
+        self._reservations.reserve(attempt, placement, job.resources.memory_gib, since, self._estimate(job))
 
     def release(self, attempt: str) -> None:
         """Release the place of an attempt that has ended."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.backends.protocol import HostShare
-from orchestrator.plan.makespan import Capacity, longest_chains, makespan
+from orchestrator.plan.estimates import JobEstimate
+from orchestrator.plan.makespan import Capacity, expected_chains, makespan
 from orchestrator.schedule.placement import ReadyQueue
 from orchestrator.schedule.rooms import Reservations
 from orchestrator.spec.cell import Resources
@@ -26,7 +27,7 @@ class SimulatedJob:
     resources: Resources
     seconds: float
     """True duration."""
-    estimate_s: float
+    estimate: JobEstimate
     """What the policy is told."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Name -> id of a job that it waits for; these come before it in the list."""
@@ -96,8 +97,8 @@ def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> Schedu
     for job_id, needs in waiting.items():
         for need in needs:
             frees.setdefault(need, []).append(job_id)
-    estimates = {job.id: job.estimate_s for job in jobs}
-    queue = ReadyQueue(longest_chains(jobs, estimates), estimates)
+    estimates = {job.id: job.estimate for job in jobs}
+    queue = ReadyQueue(expected_chains(jobs, estimates), estimates)
     queue.add(job for job in jobs if not waiting[job.id])
     ready_at = {job.id: 0.0 for job in jobs if not waiting[job.id]}
     ran: dict[str, SimulatedAttempt] = {}
@@ -105,10 +106,10 @@ def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> Schedu
     reservations, now = Reservations(), 0.0
     free_cpus = {host.name: list(range(host.cpus)) for host in hosts}
     while len(ran) < len(jobs) or ends:
-        rooms = reservations.rooms(hosts)
+        rooms = reservations.rooms(hosts, now)
         for job_id, placement in queue.place(rooms, lambda job: job not in ran, len(jobs), now=now):
             job, free = known[job_id], free_cpus[placement.host]
-            reservations.reserve(job_id, placement, job.resources.memory_gib, now + job.estimate_s)
+            reservations.reserve(job_id, placement, job.resources.memory_gib, now, job.estimate)
             ran[job_id] = SimulatedAttempt(
                 job=job_id,
                 stage=job.stage,
@@ -146,4 +147,4 @@ def lower_bound(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> flo
 def drawn_apart(jobs: Sequence[SimulatedJob], sigma: float, seed: int) -> list[SimulatedJob]:
     """The jobs with true durations that differ from their estimates by a log-normal factor of median 1."""
     draws = random.Random(seed)
-    return [replace(job, seconds=job.estimate_s * math.exp(sigma * draws.gauss(0.0, 1.0))) for job in jobs]
+    return [replace(job, seconds=job.estimate.seconds * math.exp(sigma * draws.gauss(0.0, 1.0))) for job in jobs]

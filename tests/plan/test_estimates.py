@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from toy_study import make_job
 
 from orchestrator.plan.estimates import (
     BRANCH_SIGMA,
@@ -15,6 +16,7 @@ from orchestrator.plan.estimates import (
     StageDurations,
     quantile_of_sum,
 )
+from orchestrator.plan.makespan import expected_chains
 
 VAGUE = LogNormal(math.log(60.0), 100.0)
 """Nothing is known without durations."""
@@ -126,3 +128,23 @@ def test_errors_of_many_jobs_even_out_unless_they_share_them() -> None:
     assert quantile_of_sum([(8.0, alone)] * 400, 0.95) < 1.06 * quantile_of_sum([(8.0, alone)] * 400, 0.5)
     assert quantile_of_sum([(8.0, shared)] * 400, 0.95) == pytest.approx(400 * 8.0 * shared.quantile(0.95))
     assert quantile_of_sum([], 0.95) == 0.0
+
+
+def test_a_job_that_many_wait_for_counts_for_the_longest_of_them() -> None:
+    jobs = [make_job("train", "train/a"), make_job("train", "train/b")]
+    after = [make_job("evaluate", f"evaluate/loop/{n}", {"train": jobs[0].id}) for n in range(3)]
+    after.append(make_job("evaluate", "evaluate/loop/b", {"train": jobs[1].id}))
+    certain = {job.id: JobEstimate(seconds=10.0, basis="measured") for job in jobs + after}
+    assert {
+        one: found for one, found in expected_chains(jobs + after, certain).items() if one in (jobs[0].id, jobs[1].id)
+    } == {
+        jobs[0].id: 20.0,
+        jobs[1].id: 20.0,
+    }
+    spread = {job.id: JobEstimate(seconds=10.0, basis="measured", sigma=0.3) for job in jobs + after}
+    found = expected_chains(jobs + after, spread)
+    draws, trials = random.Random(0), 20_000
+    longest = [max(10.0 * math.exp(0.3 * draws.gauss(0, 1)) for _ in range(3)) for _ in range(trials)]
+    one = 10.0 * math.exp(0.045)
+    assert found[jobs[1].id] == pytest.approx(2 * one)
+    assert found[jobs[0].id] == pytest.approx(one + math.fsum(longest) / trials, rel=0.01)
