@@ -59,6 +59,8 @@ def forecast_json(forecast: Forecast, now: float | None = None) -> dict[str, Any
         "hours": forecast.hours,
         "device_hours": forecast.device_hours,
         "core_hours": forecast.core_hours,
+        "device_hours_p95": forecast.device_hours_p95,
+        "core_hours_p95": forecast.core_hours_p95,
         "makespan_s": forecast.makespan_s,
         **ends_at,
         "at_least": not forecast.capacity.is_known,

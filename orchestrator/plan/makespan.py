@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.plan.estimates import JobEstimate
+from orchestrator.plan.slots import slots_of
 from orchestrator.spec.cell import Resources
 
 
@@ -16,6 +17,8 @@ class Capacity:
     attempts: int | None = None
     cpus: int | None = None
     devices: int | None = None
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Name -> slots over all hosts (`slots.py`)."""
 
     @property
     def is_known(self) -> bool:
@@ -29,6 +32,10 @@ class Chained(Protocol):
     @property
     def id(self) -> str:
         """Of the job."""
+
+    @property
+    def stage(self) -> str:
+        """Name of its stage."""
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -110,4 +117,8 @@ def makespan(jobs: Collection[Chained], seconds: Mapping[str, float], capacity: 
         bounds.append(sum(seconds[job.id] * job.resources.cpus for job in jobs) / capacity.cpus)
     if capacity.devices:
         bounds.append(sum(seconds[job.id] * job.resources.devices for job in jobs) / capacity.devices)
+    for name, limit in capacity.slots.items():
+        limits = {name: limit}
+        taken = (slots_of(job.stage, job.resources, limits).get(name, 0) * seconds[job.id] for job in jobs)
+        bounds.append(sum(taken) / limit)
     return max(bounds)

@@ -20,6 +20,8 @@ class JobShape(NamedTuple):
     devices: int
     memory_gib: float
     stage: str
+    slots: tuple[tuple[str, int], ...] = ()
+    """What it takes of the slots that are limited (`orchestrator.plan.slots`)."""
 
 
 def shape_of(resources: Resources, stage: str) -> JobShape:

@@ -1,7 +1,7 @@
 """Cell: one row, one value of each axis and one seed, fully resolved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workloads.contract.fields import Count, Natural, Positive
@@ -21,6 +21,8 @@ class Resources:
     """Time limit of an attempt."""
     ranks: Count | None = None
     """Processes that share the job; None: one per device, and one without devices."""
+    slots: Mapping[str, Count] = field(default_factory=dict, hash=False)
+    """Name -> how many it takes of `slots` of the cluster file, besides one of its stage's name."""
 
     @property
     def world_size(self) -> int:
