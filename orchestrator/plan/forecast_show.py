@@ -109,8 +109,16 @@ def _span(forecast: Forecast, now: float) -> str:
 
 
 def _costs(forecast: Forecast) -> str:
-    parts = [("device-hours", forecast.device_hours), ("core-hours", forecast.core_hours)]
-    return " and ".join(f"{amount(hours)} {name}" for name, hours in parts if hours > 0) or "no core-hours"
+    parts = [
+        ("device-hours", forecast.device_hours, forecast.device_hours_p95),
+        ("core-hours", forecast.core_hours, forecast.core_hours_p95),
+    ]
+    said = []
+    for name, hours, most in parts:
+        if hours > 0:
+            tail = f" (P95 {amount(most)})" if most > hours and amount(most) != amount(hours) else ""
+            said.append(f"{amount(hours)} {name}{tail}")
+    return " and ".join(said) or "no core-hours"
 
 
 def _shown(rows: Sequence[RowForecast]) -> tuple[list[RowForecast], int]:
