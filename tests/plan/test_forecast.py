@@ -105,6 +105,24 @@ def test_the_newest_kind_of_device_of_the_backend_decides(plan: Plan) -> None:
     assert Forecaster(plan, durations[:1], "other").of(at(plan, label)).seconds == pytest.approx(10.0, rel=0.1)
 
 
+def test_what_another_backend_measured_is_named_and_less_sure(plan: Plan) -> None:
+    durations = [measured(plan, "index/s0", 10.0, kind="cpu of a laptop", backend="ray")]
+    here, elsewhere = (Forecaster(plan, durations, backend).of(at(plan, "index/s0")) for backend in ("ray", "slurm"))
+    assert elsewhere.seconds == here.seconds and elsewhere.sigma > here.sigma + 0.2
+    assert (here.observations, elsewhere.observations) == (1, 0), "no time limit is made of what ran elsewhere"
+    kinds = Forecaster(plan, durations, "slurm").forecast([at(plan, "index/s0").id], Capacity()).kind
+    assert kinds == "cpu of a laptop"
+
+
+def test_a_stage_is_estimated_anew_as_jobs_end(plan: Plan) -> None:
+    forecaster = Forecaster(plan, (), "ray")
+    for number in range(1, 30):
+        forecaster.add(measured(plan, "index/s0", 50.0, kind="cpu X", backend="ray"))
+        found = forecaster.of(at(plan, "index/s0"))
+        assert found.basis == "measured" and 0.95 * number <= found.observations <= number
+    assert found.seconds == pytest.approx(50.0, rel=0.02) and found.sigma < 0.25
+
+
 def test_a_ledger_without_flops_is_read_by_the_plan(plan: Plan) -> None:
     bare = replace(measured(plan, "train/context-k5/s0", 70.0), row="", branch="", flops=None)
     forecaster = Forecaster(plan, [bare])
