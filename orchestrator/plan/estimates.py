@@ -10,6 +10,7 @@ stage takes a fixed time and a time in proportion to them.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -57,15 +58,20 @@ class JobEstimate:
     observations: int = 0
     """Jobs of its stage that were measured with this backend, on which a `measured` one rests."""
 
-    @property
+    @cached_property
     def expected_s(self) -> float:
         """What it adds to the median of a sum over many jobs, s."""
         return self.seconds * math.exp(self._own_variance / 2)
 
-    @property
+    @cached_property
     def variance_s2(self) -> float:
         """Variance around `expected_s`, s², apart from what the jobs of its stage share."""
         return self.expected_s**2 * math.expm1(self._own_variance) if self._own_variance else 0.0
+
+    @cached_property
+    def shared_share(self) -> float:
+        """Standard deviation of what the jobs of its stage share, as a share of `expected_s`."""
+        return math.sqrt(math.expm1(self.shared_sigma**2))
 
     @property
     def _own_variance(self) -> float:
@@ -105,7 +111,7 @@ def quantile_of_sum(estimates: Iterable[tuple[float, JobEstimate]], share: float
         expected = weight * one.expected_s
         total += expected
         alone += weight**2 * one.variance_s2
-        shared += expected * math.sqrt(math.expm1(one.shared_sigma**2))
+        shared += expected * one.shared_share
     if total <= 0.0:
         return 0.0
     sigma = math.sqrt(math.log1p((alone + shared**2) / total**2))

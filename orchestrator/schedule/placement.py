@@ -4,7 +4,7 @@ The longest remaining chain goes first, on the fullest host that has room. A job
 the longest chain of jobs that it begins (critical path; Graham 1969, "Bounds on multiprocessing timing anomalies",
 bounds the makespan of any such list), so trainings come before evaluations that nothing waits for. The first job that
 fits nowhere now gets a reservation: a host, and the time at which enough of it will be free. Until then others may use
-what it waits for, if they are quite sure to end before that time, or need what it leaves (EASY backfill; Lifka 1995,
+what it waits for, if they are estimated to end before that time, or need what it leaves (EASY backfill; Lifka 1995,
 "The ANL/IBM SP scheduling system"). Jobs of one shape share a queue, so that a tick costs what it places and not what
 waits. What is free, and what is promised of it, is in `rooms.py`.
 """
@@ -37,9 +37,6 @@ from orchestrator.wording import counted
 
 MOST_PER_TICK = 256
 """Attempts placed in one tick, so that Ctrl-C and the view never wait for a long one."""
-
-IN_TIME = 0.8
-"""How sure it has to be that a job ends before a reservation, to use what is reserved until then."""
 
 QueuedJob = tuple[float, int, str]
 """Less its priority, its place in the plan, and its id."""
@@ -123,7 +120,7 @@ class ReadyQueue:
     ) -> None:
         self._limits = limits or {}
         self._ranks = ranks
-        self._seconds = {job: one.quantile(IN_TIME) for job, one in (estimates or {}).items()}
+        self._seconds = {job: one.seconds for job, one in (estimates or {}).items()}
         self._order = {job: number for number, job in enumerate(ranks)}
         self._heaps: dict[JobShape, list[QueuedJob]] = {}
 

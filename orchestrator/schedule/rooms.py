@@ -146,11 +146,12 @@ class Reservations:
     def rooms(self, hosts: Sequence[Target], now: float = 0.0) -> list[Room]:
         """What is free on each host now, and when the rest will be.
 
-        An attempt that has run for longer than was estimated is expected to take the longer yet, the longer it has.
+        An attempt that has run for longer than was estimated is taken to end now, so that nothing gets what others wait
+        for.
         """
         rooms = {host.name: room_of(host) for host in hosts}
         for placement, memory_gib, since, estimate in self.held.values():
-            free_at = math.inf if estimate is None else now + estimate.left_s(now - since)
+            free_at = math.inf if estimate is None else max(now, since + estimate.seconds)
             if placement.host in rooms:
                 room = rooms[placement.host]
                 room.reserve(placement.cpus, placement.devices, memory_gib)
