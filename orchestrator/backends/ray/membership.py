@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
-from orchestrator.backends.ray.hosts import RayHost, find_hosts, host_name, remove_group, start_host
+from orchestrator.backends.ray.hosts import RayHost, find_hosts, host_name, put_code, remove_group, start_host
 from orchestrator.errors import BackendError
 from orchestrator.host.libraries import library_versions
 
@@ -30,6 +30,7 @@ class Membership:
         self._settings = settings
         self._embedded = settings["address"] == "local"
         self._identity = {"digest": settings["digest"], "versions": library_versions()}
+        self._code = put_code(settings)
         self._broken_nodes: set[str] = set()
         """Nodes on which no host can start."""
         self.draining: set[str] = set()
@@ -87,7 +88,7 @@ class Membership:
         held = {host.name for host in self.living}
         for node in nodes:
             if self._name(node) not in held and node["NodeID"] not in self.draining | self._broken_nodes:
-                self.living.append(start_host(node, self._settings))
+                self.living.append(start_host(node, self._settings, self._code))
 
     def collect_hellos(self) -> None:
         """Take the identities of hosts that have started since."""
@@ -167,4 +168,4 @@ class Membership:
 def _last_line(error: Exception) -> str:
     """The last line of an error that comes with a traceback of another process."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].removeprefix("RuntimeError: ") if lines else type(error).__name__

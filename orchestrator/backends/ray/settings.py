@@ -7,6 +7,7 @@ from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
 LOCAL = "local"
+SCRATCH_GIB = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,11 @@ class RaySettings:
     """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
     """Main memory that jobs may use, GiB."""
+    scratch: str | None = None
+    """Folder on each node that does not see `outputs/`, for its attempts; a node's own `ECHO_MATRIX_SCRATCH` goes
+    before; null: the system's temporary folder."""
+    scratch_gib: Positive = SCRATCH_GIB
+    """What that folder may hold, GiB; ended attempts go first."""
 
     @property
     def embedded(self) -> bool:
