@@ -39,7 +39,7 @@ class NodeEntry:
         """
         why = unseen(settings.get("token"))
         here = settings if not why else settings_apart(settings, why, lambda: _fetched(archive))
-        sys.path[:] = [here["code"], *(entry for entry in sys.path if entry != settings["code"])]
+        sys.path[:] = [here["code"], *(entry for entry in sys.path if entry != os.sep)]  # see `connect`
         from orchestrator.backends.ray.actor import Host
 
         self._host = Host(here, devices)

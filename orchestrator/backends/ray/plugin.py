@@ -6,7 +6,7 @@ from collections.abc import Callable
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare, PlannedRun, excess_devices
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, complete, ray_settings
 from orchestrator.errors import SiteError
 from orchestrator.host.machine import VISIBLE
 from orchestrator.spec.cluster import Cluster
@@ -42,6 +42,7 @@ PLUGIN = BackendPlugin(
     name=NAME,
     settings=RaySettings,
     build=_build,
+    complete=complete,
     libraries=("ray",),
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
     preflight=_preflight,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from orchestrator.spec.cluster import Cluster
+from orchestrator.spec.cluster import Cluster, SectionSource
 from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
@@ -32,6 +32,17 @@ class RaySettings:
     def embedded(self) -> bool:
         """Whether the cluster starts and ends with the controller."""
         return self.address == LOCAL
+
+
+def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
+    """Refuse what types cannot rule out.
+
+    Raises:
+        MatrixError: a scratch folder that would be another one on each node.
+    """
+    if ray.scratch is not None and not ray.scratch.startswith("/"):
+        source.refuse("ray.scratch", f"is {ray.scratch!r}; write an absolute path, such as /scratch/me")
+    return ray
 
 
 def ray_settings(cluster: Cluster) -> RaySettings:
