@@ -60,7 +60,9 @@ def unpack_code(archive: bytes, digest: str, folder: Path) -> None:
             packed = read.extractfile(member)
             files.append((PurePath(member.name), b"" if packed is None else packed.read()))
     if digest_of_contents(files) != digest:
-        raise ValueError(f"the code that has arrived is not {digest[:12]}: it was changed in the study's folder")
+        raise ValueError(
+            f"the code that has arrived is not {digest[:12]}: it was changed in the study's folder; `run` again"
+        )
     temporary = folder.with_name(f".{folder.name[:16]}.{secrets.token_hex(4)}.tmp")
     try:
         for path, content in files:

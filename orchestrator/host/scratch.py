@@ -75,13 +75,18 @@ class Scratch:
             fcntl.flock(self._locks[folder], fcntl.LOCK_SH | fcntl.LOCK_NB)
             os.utime(folder)
 
-    def release(self, work: Path, *, done: bool) -> None:
-        """Nobody needs the folder of an attempt any more.
+    def release(self, work: Path, *, done: bool) -> threading.Thread:
+        """Nobody needs the folder of an attempt any more; returns the thread that removes what can be removed.
 
         Args:
             work: the folder, on this machine.
             done: its job is done, so that no checkpoint of the job is needed.
         """
+        removing = threading.Thread(target=self._remove, args=(work, done), name="scratch", daemon=True)
+        removing.start()  # a checkpoint may be large
+        return removing
+
+    def _remove(self, work: Path, done: bool) -> None:
         with self._changing:
             if work in self._locks:
                 os.close(self._locks.pop(work))

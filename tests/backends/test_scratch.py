@@ -50,18 +50,18 @@ def test_what_is_over_goes_unless_a_next_attempt_may_resume_from_it(node: Node) 
     failed, stopped = node.attempt("a001"), node.attempt("a002", checkpoint=True)
     written = node.home / "store" / "attempts" / "train" / ("f" * 16) / "a001"
     written.mkdir(parents=True)
-    node.scratch.release(failed, done=False)
-    node.scratch.release(stopped, done=False)
+    node.scratch.release(failed, done=False).join()
+    node.scratch.release(stopped, done=False).join()
     assert not failed.exists() and not written.exists() and stopped.exists()
     last = node.attempt("a003")
-    node.scratch.release(last, done=True)
+    node.scratch.release(last, done=True).join()
     assert not last.exists() and not stopped.exists(), "the job is done"
 
 
 def test_above_the_bound_the_longest_unused_goes_first_and_nothing_that_is_locked(node: Node) -> None:
     old, new = node.attempt("a001", 4, checkpoint=True), node.attempt("a002", 4, checkpoint=True)
     for folder, used in ((old, 100), (new, 200)):
-        node.scratch.release(folder, done=False)
+        node.scratch.release(folder, done=False).join()
         os.utime(folder, (used, used))
     (node.folder / "code" / "d0").mkdir()
     (node.folder / "code" / "d0" / "old.py").write_bytes(bytes(MIB))
@@ -76,5 +76,5 @@ def test_another_hosts_attempts_are_not_touched(node: Node) -> None:
     other = node.host(mib=1.0)
     with pytest.raises(OSError, match=r"holds 0\.0 GiB of attempts that are not over, and ray\.scratch_gib is 0\.00"):
         other.take(node.home / "attempts" / ("c" * 16) / "a001")
-    other.release(work, done=False)
+    other.release(work, done=False).join()
     assert (work / "log.txt").exists()

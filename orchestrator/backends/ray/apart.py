@@ -5,16 +5,17 @@ what is missing. A host that has taken another's place on its node hands out wha
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.ray.hosts import RayHost
 from orchestrator.backends.ray.membership import Membership
-from orchestrator.host.attempt_files import PIECES, FilesOfAttempts
+from orchestrator.host.attempt_files import PIECES, SMALL, FilesOfAttempts
 
 AT_ONCE = 64 << 20
 """Bytes that all hosts send for one poll."""
+ANSWER_S = 3.0  # beside the time of the poll itself, for which the driver waits ten seconds
 GIVE_UP_S = 120.0
 """After an attempt's end, until it is reported without what has not arrived."""
 
@@ -26,24 +27,40 @@ class NodesApart:
         self._files = FilesOfAttempts()
         self._ended: dict[str, float] = {}
         """Attempt -> monotonic clock at which its end was first reported, s."""
+        self._limits: dict[str, int] = {}
+        """Token of a host -> bytes that it is asked for: fewer where an answer did not come in time."""
 
-    def fetch(self, hosts: Membership, host_of: Mapping[str, RayHost | str], work_of: Mapping[str, Path]) -> None:
+    def fetch(
+        self,
+        hosts: Membership,
+        answered: Container[str],
+        host_of: Mapping[str, RayHost | str],
+        work_of: Mapping[str, Path],
+    ) -> None:
         """Ask the hosts for what is missing, and write it into the attempts' folders.
 
         Args:
             hosts: of the cluster.
+            answered: tokens of the hosts that have just answered: no other is waited for.
             host_of: attempt -> its host, or the host's name.
             work_of: attempt -> its folder on this machine.
         """
-        apart = {host.name: host for host in hosts.living if host.apart}
+        apart = {host.name: host for host in hosts.living if host.apart and host.token in answered}
         if not apart:
             return
         works: dict[str, dict[str, Path]] = {}
         for attempt, of in host_of.items():
             works.setdefault(of.name if isinstance(of, RayHost) else of, {})[attempt] = work_of[attempt]
         asked = [host for name, host in apart.items() if name in works]
-        limit = min(PIECES, AT_ONCE // max(len(asked), 1))
-        answers = hosts.ask(asked, lambda host: host.actor.files.remote(self._files.wanted(works[host.name]), limit))
+        most = min(PIECES, AT_ONCE // max(len(asked), 1))
+        limits = {host.token: min(self._limits.get(host.token, most), most) for host in asked}
+
+        def files(host: RayHost) -> Any:
+            return host.actor.files.remote(self._files.wanted(works[host.name]), limits[host.token])
+
+        answers = hosts.ask(asked, files, ANSWER_S)
+        for token, limit in limits.items():
+            self._limits[token] = limit * 2 if token in answers else max(limit // 2, SMALL)
         for answer in answers.values():
             self._files.take(answer)
 

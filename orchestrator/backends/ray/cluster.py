@@ -110,7 +110,7 @@ class RayCluster:
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts.living if host.identity is not None]
         answers = self._hosts.ask(started, lambda host: host.actor.poll.remote(list(forget)))
-        self._apart.fetch(self._hosts, self._host_of, self._work_of)
+        self._apart.fetch(self._hosts, answers, self._host_of, self._work_of)
         self._stop_on_draining_nodes()
         known: dict[str, dict[str, Any]] = {}
         for host in started:

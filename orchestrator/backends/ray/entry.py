@@ -55,8 +55,8 @@ def class_of_host(methods: Mapping[str, Any]) -> type:
 
 
 def _passed_on(name: str) -> Callable[..., Any]:
-    def call(self: Any, *arguments: Any) -> Any:
-        return getattr(self._host, name)(*arguments)
+    def call(self: Any, *arguments: Any, **named: Any) -> Any:
+        return getattr(self._host, name)(*arguments, **named)
 
     call.__name__ = name
     return call
@@ -110,8 +110,10 @@ def settings_apart(settings: Mapping[str, Any], why: str, archive: Callable[[], 
             unpack_code(archive(), settings["digest"], code)
         home = root / "studies" / settings["study"]
         home.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise RuntimeError(f"{os.uname().nodename} has no scratch folder for the study: {error}") from error
+    except ValueError as error:
+        raise RuntimeError(f"{os.uname().nodename}: {error}") from error
     command = settings["command"]
     return {
         **settings,
