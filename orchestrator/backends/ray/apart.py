@@ -64,11 +64,14 @@ class NodesApart:
         for answer in answers.values():
             self._files.take(answer)
 
-    def report(self, answered: Mapping[str, Any]) -> dict[str, Any]:
+    def report(self, answered: Mapping[str, Any], host: RayHost) -> dict[str, Any]:
         """A host's report of an attempt: it runs on until everything of it is here.
+
+        Then the host may forget it: from now on `ended.json` here tells how it ended, also to another driver.
 
         Args:
             answered: what the host has said, before `fetch`.
+            host: of the attempt.
         """
         attempt = answered["attempt"]
         if answered["phase"] != "ended":
@@ -78,6 +81,7 @@ class NodesApart:
             beat = answered["heartbeat"] or {"step": 0, "of": 0}
             beat = {**beat, "phase": "fetching its log", "counter": f"fetching {waited:.0f} s"}
             return {**answered, "phase": "running", "ending": None, "detail": "", "ended": None, "heartbeat": beat}
+        host.actor.poll.remote([attempt])
         missing = self._files.missing(attempt)
         if not missing and not self._files.complete(attempt):
             missing = "the host does not answer"

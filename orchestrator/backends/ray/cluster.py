@@ -124,9 +124,10 @@ class RayCluster:
             answered = known.get(attempt)
             if answered is None:
                 reports[attempt] = self._report_unanswered(attempt, of, answers)
+            elif isinstance(of, RayHost) and of.apart:
+                reports[attempt] = self._apart.report(answered, of)
             else:
-                apart = isinstance(of, RayHost) and of.apart
-                reports[attempt] = self._apart.report(answered) if apart else answered
+                reports[attempt] = answered
             drained = isinstance(of, RayHost) and of.node in self._hosts.draining
             if drained and reports[attempt]["phase"] == "ended":
                 reports[attempt] = _preempted(reports[attempt])
