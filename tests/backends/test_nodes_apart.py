@@ -148,6 +148,7 @@ def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(no
         wait_until(lambda: len(backend.hosts()) == 2, "both nodes have a host", 120)
         first, second = (host.name for host in backend.hosts())
         raw = toy_submission(home, "count")
+        raw["request"]["config"]["data"]["pause_s"] = 3.0
         submission = begin(raw, first)
         backend.submit([submission])
         work = Path(submission.request["work"])
@@ -156,7 +157,9 @@ def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(no
         found = store.checkpoints
         fingerprint = submission.request["fingerprint"]
         wait_until(lambda: found.complete(fingerprint), "a checkpoint is in the store", 60)
-        wait_until(lambda: (work / "metrics.jsonl").exists() and (work / "log.txt").exists(), "files arrive", 60)
+        until(backend, submission, "running")
+        arrive = [work / "log.txt", work / "metrics.jsonl", work / "process.json"]
+        wait_until(lambda: backend.poll() and all(path.exists() for path in arrive), "files arrive")
         (died,) = [name for name in NAMES if list(nodes.scratch(name).glob(f"studies/*/attempts/*/{work.name}"))]
         end(nodes.marks[died])
         assert until(backend, submission, "ended").ending == "node_lost"
@@ -173,3 +176,28 @@ def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(no
         wait_until(lambda: not list(nodes.folder.glob(needed)), "what nobody needs is removed")
     finally:
         backend.close()
+
+
+@pytest.mark.long
+def test_a_part_of_the_laptop_profile_gives_the_results_of_a_shared_folder(nodes: Nodes, tmp_path: Path) -> None:
+    """`ECHO_MATRIX_TEST_ROWS` chooses the rows; `*` is the whole profile."""
+    rows = os.environ.get("ECHO_MATRIX_TEST_ROWS", "context-k1,context-k5")
+    place = nodes.service.location(nodes.driver, "laptop")
+    cluster = nodes.driver / "laptop.yaml"
+    cluster.write_text(
+        f"backend: ray\nray: {{address: '{nodes.cluster.address}'}}\n"
+        f"store: {{kind: s3, url: '{place.url}', endpoint: '{place.endpoint}', region: {place.region}}}\n"
+        "tracking: {kind: none}\n",
+        encoding="utf-8",
+    )
+    tables = {}
+    for name, chosen in (("apart", ("--cluster", str(cluster))), ("here", ("--set", "tracking.kind=none"))):
+        home = nodes.driver / name
+        command = [ECHO_MATRIX, "run", "--matrix", str(CHECKOUT / "matrix.yaml"), "--rows", rows, *chosen]
+        done = subprocess.run(
+            command, env={**os.environ, "ECHO_MATRIX_HOME": str(home)}, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        tables[name] = (home / "echo-memory" / "report" / "results.csv").read_bytes()
+    assert tables["apart"] == tables["here"]
+    assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
