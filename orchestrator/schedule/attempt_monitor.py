@@ -75,6 +75,8 @@ class AttemptFinding:
     detail: str = ""
     successor: str = ""
     """The attempt as which the backend itself has restarted the job; empty: it has not."""
+    short_limit: bool = False
+    """`timed_out` only: see `Report`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +178,13 @@ def assess(
         if now - watched.ok_since < EVIDENCE_S and not stopping:
             return AttemptFinding(phase="unknown", detail="ended well, but its commit record is not visible yet")
         return AttemptFinding(phase="ended", ending="error", detail="ended well, but wrote no commit record")
-    return AttemptFinding(phase="ended", ending=ending, detail=report.detail, successor=report.successor or "")
+    return AttemptFinding(
+        phase="ended",
+        ending=ending,
+        detail=report.detail,
+        successor=report.successor or "",
+        short_limit=report.short_limit,
+    )
 
 
 def _needs_store(report: Report | None) -> bool:

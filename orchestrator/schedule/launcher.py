@@ -7,15 +7,17 @@ was made by older code.
 """
 
 import json
+import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.protocol import Backend, Placement, Submission
+from orchestrator.backends.protocol import Backend, ExpectedTime, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
+from orchestrator.plan.forecast import JobEstimate
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -28,6 +30,8 @@ from workloads.runtime.fault_points import point
 
 PAUSE_AFTER_REFUSAL_S = 5.0
 """Pause after the backend refused to start anything."""
+TO_P95 = math.exp(1.645 * 0.6)
+"""From an estimate to its 95th percentile, of a log-normal distribution with sigma 0.6."""
 INTENT = "intent.json"
 _TEXTS = ("id", "fingerprint", "job", "label", "stage", "host")
 _TYPES = {**dict.fromkeys(_TEXTS, str), "intended": (int, float), "begun": int, "cpus": int, "devices": list}
@@ -106,7 +110,10 @@ class Launcher:
         )
         write_intent(folder, intent)
         watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
-        submission = build_submission(job, self._context.plan, placement, request)
+        earlier = self._context.ledger.attempts(job.fingerprint) if number > 1 else ()
+        timeouts = sum(one.ending == "timed_out" for one in earlier)
+        expected = expected_time(self._context.forecaster.of(job), timeouts)
+        submission = build_submission(job, self._context.plan, placement, request, expected)
         return Launch(submission=submission, intent=intent, watched=watched)
 
     def _stored_step(self, job: Job, number: int) -> int:
@@ -232,7 +239,9 @@ def build_request(
     return plain
 
 
-def build_submission(job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any]) -> Submission:
+def build_submission(
+    job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any], expected: ExpectedTime | None = None
+) -> Submission:
     """What a backend gets for one attempt: its request, and its inputs by fingerprint."""
     return Submission(
         attempt=request["attempt"],
@@ -243,7 +252,20 @@ def build_submission(job: Job, plan: Plan, placement: Placement, request: Mappin
         resources=job.resources,
         placement=placement,
         whole_checkpoints=job.spec.whole_checkpoints,
+        expected=expected,
     )
+
+
+def expected_time(estimate: JobEstimate, timeouts: int = 0) -> ExpectedTime | None:
+    """What a scheduler is told of a job's duration; None where nothing like it was measured.
+
+    Args:
+        estimate: of the job.
+        timeouts: attempts of it that ran into a time limit.
+    """
+    if not estimate.observations:
+        return None
+    return ExpectedTime(seconds=estimate.seconds * TO_P95, observations=estimate.observations, timeouts=timeouts)
 
 
 def _plain(value: Any) -> Any:

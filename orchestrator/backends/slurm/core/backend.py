@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, JobQueue, Report, Submission
-from orchestrator.backends.slurm.core.batches import read_batches, write_batch
+from orchestrator.backends.slurm.core.batches import BatchEntry, read_batches, write_batch
 from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent, ask
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
 from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, first_attempt, ticket_of
@@ -96,9 +96,14 @@ class JobBackend:
         for one in attempts:
             work = Path(one.work)
             first, restarts = first_attempt(one.attempt)
-            name, index = batches.get(work.with_name(first), ("", None))
+            entry = batches.get(work.with_name(first), BatchEntry())
             self._tracked[one.attempt] = TrackedJob(
-                work=work, ticket=one.ticket, name=name, index=index, restarts=restarts
+                work=work,
+                ticket=one.ticket,
+                name=entry.name,
+                index=entry.index,
+                short_limit=entry.short_limit,
+                restarts=restarts,
             )
 
     def poll(self) -> Mapping[str, Report]:
@@ -125,6 +130,7 @@ class JobBackend:
                         ticket=tracked.ticket,
                         name=tracked.name,
                         index=tracked.index,
+                        short_limit=tracked.short_limit,
                         restarts=first_attempt(report.successor)[1],
                     )
             answers[attempt] = report
@@ -199,7 +205,7 @@ class JobBackend:
 
     def _submit_all(self, submissions: Sequence[Submission]) -> None:
         """Submit, those that ask for the same as one array."""
-        for group in arrays_of(submissions, self._settings, self._known_site().array_size):
+        for group in arrays_of(submissions, self._settings, self._known_site().array_size, self._grace_s):
             self._submit_or_hold(group)
 
     def _submit_or_hold(self, group: Sequence[Submission]) -> None:
@@ -253,7 +259,12 @@ class JobBackend:
             index = position if len(group) > 1 else None
             ticket = ticket_of(job, index)
             self._tracked[submission.attempt] = TrackedJob(
-                work=work, ticket=ticket, name=batch.name, index=index, unanswered=unanswered
+                work=work,
+                ticket=ticket,
+                name=batch.name,
+                index=index,
+                short_limit=batch.short_limit,
+                unanswered=unanswered,
             )
             if ticket:
                 self._queue.submitted(ticket, batch.name)
