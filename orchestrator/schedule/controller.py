@@ -172,6 +172,8 @@ class Controller:
             reconciler.record_submission(result)
         self._keep_to_budget()
         if self._events.tick_due(now):
+            if isinstance(backend, Autoscaling):
+                self._events.backend_requests(backend.pending_hosts())
             reconciler.flush()
             point("ticket.recorded")
             reconciler.exclusion.report(self._events, self._clock.monotonic(), has_choice=reconciler.placer.has_choice)

@@ -87,7 +87,7 @@ def seconds_of_a_driver(home: Path) -> float:
             home=home,
             store=store,
             ledger=ledger,
-            backend_factory=lambda: JobBackend(context, SlurmSettings(max_jobs=JOBS)),
+            backend_factory=lambda: JobBackend(context, SlurmSettings(max_jobs=JOBS, max_waiting=JOBS)),
             cluster=settings,
             observer=observe,
         )

@@ -57,8 +57,8 @@ class SlurmBackend:
         self._pilots.waiting_for_room(stages)
 
     def pending_hosts(self) -> str:
-        """Which pilot jobs are on their way."""
-        return self._pilots.pending_hosts()
+        """Which pilot jobs are on their way, and what sbatch does not take now."""
+        return "; ".join(filter(None, (self._jobs.pending_hosts(), self._pilots.pending_hosts())))
 
     def queues(self) -> Sequence[JobQueue]:
         """SLURM's queue, for the stages that become jobs; it takes nothing while SLURM does not answer.
@@ -125,4 +125,4 @@ if TYPE_CHECKING:
     _both = SlurmBackend(_jobs, _pilots, ())
     _queueing: tuple[QueueingBackend, QueueingBackend] = _jobs, _both
     _placing: tuple[PlacingBackend, PlacingBackend] = _pilots, _both
-    _autoscaling: tuple[Autoscaling, Autoscaling] = _pilots, _both
+    _autoscaling: tuple[Autoscaling, Autoscaling, Autoscaling] = _jobs, _pilots, _both

@@ -97,7 +97,10 @@ def _arrays(
         together.setdefault(one.needs, []).append(one)
     for needs, ready in together.items():
         for group in arrays_of(
-            [one.submission for one in ready], slurm, min(array_size, slurm.max_jobs), context.grace_s
+            [one.submission for one in ready],
+            slurm,
+            min(array_size, slurm.max_jobs, slurm.max_waiting),
+            context.grace_s,
         ):
             batch = sbatch_job(group, home=context.home.resolve(), slurm=slurm, code=code, grace_s=context.grace_s)
             stage = str(group[0].request["stage"])

@@ -85,6 +85,8 @@ class SlurmSettings:
     """Shell lines before each job, such as `module load cuda`."""
     max_jobs: Count = 200
     """Attempts in the queue and running at once; the site's own limit holds as well."""
+    max_waiting: Count = 50
+    """Of them, those that wait in the queue; others are submitted as these begin."""
     poll_s: Positive = 10.0
     """Between two questions to SLURM."""
     pilot: PilotSettings | None = None

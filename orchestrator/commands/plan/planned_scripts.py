@@ -63,7 +63,7 @@ def planned_submissions(study: Study, standings: Mapping[str, Standing]) -> list
         PlanError: a job cannot be made into a request.
     """
     found: list[PlannedSubmission] = []
-    forecaster = study.forecaster()
+    forecaster = study.forecaster() if study.durations() else None
     for job_id in (job_id for job_id, now in standings.items() if now.state in WOULD_RUN):
         job = study.plan.jobs[job_id]
         attempt = f"a000-{job.fingerprint[:8]}"  # like the id of an attempt, but the same at each call
@@ -72,7 +72,8 @@ def planned_submissions(study: Study, standings: Mapping[str, Standing]) -> list
         )
         placement = Placement(host=study.cluster.backend, cpus=job.resources.cpus, devices=())
         needs = tuple(study.plan.jobs[need].label for need in job.needs if standings[need].state != "done")
-        submission = build_submission(job, study.plan, placement, request, expected_time(forecaster.of(job)))
+        expected = None if forecaster is None else expected_time(forecaster.of(job))
+        submission = build_submission(job, study.plan, placement, request, expected)
         found.append(PlannedSubmission(submission=submission, needs=needs))
     return found
 
