@@ -104,6 +104,19 @@ class ExpectedTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpectedWork:
+    """How much work ready jobs of one stage and size are, for backends that submit allocations for many jobs."""
+
+    jobs: int = 0
+    seconds: float = 0.0
+    """Sum of their durations."""
+    longest_s: float = 0.0
+    """The largest 95th percentile of one."""
+    observations: int = 0
+    """Measured jobs on which the estimate of one rests, at least; 0: nothing was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Submission:
     """One attempt to start.
 
@@ -224,3 +237,11 @@ class Autoscaling(Protocol):
 
     def pending_hosts(self) -> str:
         """What it has asked for and does not have yet, for people; empty: nothing."""
+
+
+@runtime_checkable
+class WorkPlanning(Protocol):
+    """What a backend can do beside that asks for hosts for a limited time."""
+
+    def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
+        """Stage and size of jobs -> how much work is ready; called now and then, before `hosts`."""

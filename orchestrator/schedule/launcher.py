@@ -7,7 +7,6 @@ was made by older code.
 """
 
 import json
-import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,10 +16,10 @@ from typing import Any
 from orchestrator.backends.protocol import Backend, ExpectedTime, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
-from orchestrator.plan.forecast import JobEstimate
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
+from orchestrator.schedule.expectations import expected_time
 from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.retry_policy import fitted
 from orchestrator.spec.cluster import Cluster
@@ -30,8 +29,6 @@ from workloads.runtime.fault_points import point
 
 PAUSE_AFTER_REFUSAL_S = 5.0
 """Pause after the backend refused to start anything."""
-TO_P95 = math.exp(1.645 * 0.6)
-"""From an estimate to its 95th percentile, of a log-normal distribution with sigma 0.6."""
 INTENT = "intent.json"
 _TEXTS = ("id", "fingerprint", "job", "label", "stage", "host")
 _TYPES = {**dict.fromkeys(_TEXTS, str), "intended": (int, float), "begun": int, "cpus": int, "devices": list}
@@ -254,18 +251,6 @@ def build_submission(
         whole_checkpoints=job.spec.whole_checkpoints,
         expected=expected,
     )
-
-
-def expected_time(estimate: JobEstimate, timeouts: int = 0) -> ExpectedTime | None:
-    """What a scheduler is told of a job's duration; None where nothing like it was measured.
-
-    Args:
-        estimate: of the job.
-        timeouts: attempts of it that ran into a time limit.
-    """
-    if not estimate.observations:
-        return None
-    return ExpectedTime(seconds=estimate.seconds * TO_P95, observations=estimate.observations, timeouts=timeouts)
 
 
 def _plain(value: Any) -> Any:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.protocol import ExpectedTime, Placement, Submission
+from orchestrator.backends.protocol import ExpectedTime, ExpectedWork, Placement, Submission
 from orchestrator.backends.slurm.core.batches import read_batches, write_batch
 from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.core.reports import Reports, TrackedJob
 from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.core.submit import arrays_of, sbatch_job
-from orchestrator.backends.slurm.core.time_limit import ENOUGH, estimated_minutes, rounded
-from orchestrator.backends.slurm.settings import SlurmSettings, SlurmStage
+from orchestrator.backends.slurm.core.time_limit import ENOUGH, estimated_minutes, pilot_minutes, rounded
+from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.host.endings import read_ended, write_ended
 from orchestrator.schedule.retry_policy import Charges, verdict
 from orchestrator.spec.cell import Resources
@@ -106,3 +106,29 @@ def test_an_attempt_that_ran_into_an_estimated_limit_is_not_charged() -> None:
     assert (after.next, after.charges) == ("again", Charges())
     assert after.reason.startswith("ran into a time limit that was estimated; the next one is longer")
     assert verdict("timed_out", Charges(), budgets, progressed=False, share=None).next == "failed"
+
+
+PILOT = PilotSettings(cpus=8, memory_gib=18.0, minutes=240.0, allocations=2, stages=("evaluate", "judge"))
+SMALL = Resources(cpus=2, devices=0, memory_gib=4.0, minutes=30)
+
+
+def work(jobs: int, seconds: float, observations: int = ENOUGH) -> ExpectedWork:
+    return ExpectedWork(jobs=jobs, seconds=jobs * seconds, longest_s=2 * seconds, observations=observations)
+
+
+@pytest.mark.parametrize(
+    ("ready", "cut_short", "minutes"),
+    [
+        ({}, 0, 240.0),
+        ({("train", SMALL): work(10, 60.0)}, 0, 240.0),  # of other stages
+        ({("judge", SMALL): work(80, 60.0), ("evaluate", SMALL): work(1, 60.0, observations=1)}, 0, 240.0),
+        ({("judge", SMALL): work(1, 5.0)}, 0, 4),  # start, 10 s, and to save
+        ({("judge", SMALL): work(80, 60.0)}, 0, 20),  # four at once, in each of two
+        ({("judge", SMALL): work(80, 60.0)}, 1, 35),
+        ({("judge", SMALL): work(80, 6000.0)}, 0, 240.0),
+    ],
+)
+def test_a_pilot_job_asks_for_the_time_that_its_part_of_the_ready_work_needs(
+    ready: dict[tuple[str, Resources], ExpectedWork], cut_short: int, minutes: float
+) -> None:
+    assert pilot_minutes(ready, PILOT, grace_s=60.0, cut_short=cut_short) == minutes

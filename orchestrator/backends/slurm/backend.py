@@ -10,12 +10,14 @@ from orchestrator.backends.protocol import (
     Adoption,
     Autoscaling,
     Backend,
+    ExpectedWork,
     HostShare,
     JobQueue,
     PlacingBackend,
     QueueingBackend,
     Report,
     Submission,
+    WorkPlanning,
 )
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend
 from orchestrator.backends.slurm.core.commands import SlurmSilent
@@ -23,6 +25,7 @@ from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.pilot.backend import PilotBackend
 from orchestrator.backends.slurm.pilot.pilot import find_pilots
 from orchestrator.backends.slurm.settings import SlurmSettings
+from orchestrator.spec.cell import Resources
 from orchestrator.store.location import StoreLocation
 
 
@@ -55,6 +58,10 @@ class SlurmBackend:
     def waiting_for_room(self, stages: Collection[str]) -> None:
         """Pilot jobs are submitted only for stages that run in them."""
         self._pilots.waiting_for_room(stages)
+
+    def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
+        """As `PilotBackend.expected_work`."""
+        self._pilots.expected_work(work)
 
     def pending_hosts(self) -> str:
         """Which pilot jobs are on their way, and what sbatch does not take now."""
@@ -126,3 +133,4 @@ if TYPE_CHECKING:
     _queueing: tuple[QueueingBackend, QueueingBackend] = _jobs, _both
     _placing: tuple[PlacingBackend, PlacingBackend] = _pilots, _both
     _autoscaling: tuple[Autoscaling, Autoscaling, Autoscaling] = _jobs, _pilots, _both
+    _planning: tuple[WorkPlanning, WorkPlanning] = _pilots, _both

@@ -50,7 +50,7 @@ class PilotSettings:
     memory_gib: Annotated[float, Range(RESERVED_GIB, above=True)]
     """Of each node; its jobs get 2 GiB less, for Ray and the warm server."""
     minutes: Positive
-    """Time limit of a pilot job."""
+    """What a pilot job may take at most; once its jobs were measured, it asks for what those that are ready need."""
     nodes: Count = 1
     """Of one allocation; an attempt runs on one of them."""
     devices: Natural = 0

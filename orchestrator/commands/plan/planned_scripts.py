@@ -11,7 +11,8 @@ from orchestrator.errors import PlanError
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.plan.job import Standing
 from orchestrator.plan.show import WOULD_RUN
-from orchestrator.schedule.launcher import build_request, build_submission, expected_time
+from orchestrator.schedule.expectations import expected_time
+from orchestrator.schedule.launcher import build_request, build_submission
 from orchestrator.spec.workload import package_of
 from orchestrator.study import Study
 from orchestrator.wording import counted, shortened, shortened_lines

@@ -14,6 +14,8 @@ GIVE_UP_S = 1800.0
 class Brake:
     """Failures of sbatch in a row, for jobs that ask for the same."""
 
+    first_s: float | None = None
+    """Pause after the first failure; None: `FIRST_S`."""
     failures: int = 0
     why: str = ""
     """What sbatch said last; empty: it took the last job."""
@@ -24,7 +26,8 @@ class Brake:
         """Sbatch has taken nothing; `refused`: not because of what is in the queue, so that waiting may not help."""
         self.failures += 1
         self.why = why
-        self._again_at = now + min(LONGEST_S, FIRST_S * 2 ** (self.failures - 1))
+        first_s = FIRST_S if self.first_s is None else self.first_s
+        self._again_at = now + min(LONGEST_S, first_s * 2 ** (self.failures - 1))
         if not refused:
             self._refused_since = None
         elif self._refused_since is None:
