@@ -80,6 +80,13 @@ def test_an_array_holds_jobs_of_one_time_limit_and_records_whether_that_was_esti
     }
 
 
+def test_a_time_limit_among_the_options_of_sbatch_holds_and_none_is_estimated(tmp_path: Path) -> None:
+    slurm = SlurmSettings(stages={"train": SlurmStage(sbatch=("--time=20",))})
+    one = submission("a", expected(20.0), str(tmp_path))
+    job = sbatch_job([one], home=tmp_path, slurm=slurm, code=Path("/code"), grace_s=60.0)
+    assert (job.parameters["time"], job.short_limit) == (32, False)
+
+
 @pytest.mark.parametrize("short", [True, False])
 def test_slurms_word_of_a_time_limit_says_whether_that_was_estimated(tmp_path: Path, short: bool) -> None:
     queue = SlurmQueue(10.0)

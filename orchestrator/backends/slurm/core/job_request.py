@@ -41,6 +41,8 @@ def shortened_request(
         grace_s: between being asked to stop and being killed.
     """
     full = request_of(resources, stage)
+    if {"time", "t"} & extra_lines(stage.sbatch).keys():  # that is what holds
+        return full
     minutes = estimated_minutes(expected, least=stage.least_minutes, most=minutes_of(resources, stage), grace_s=grace_s)
     return full if minutes is None else replace(full, minutes=minutes, short_limit=True)
 
