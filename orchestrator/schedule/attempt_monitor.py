@@ -17,6 +17,7 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Ending, Report
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job
+from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.pace import Pace
 from orchestrator.schedule.resilient_store import SHORT_RETRY_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
@@ -144,6 +145,11 @@ def waiting_reason(folder: Path) -> str:
         return (folder / WAITING_FILE).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+def waits_for(attempt: Attempt, folder: Path) -> str | None:
+    """For `--json`: why an attempt has not started, and when it may; None: it has, or nothing was reported."""
+    return (waiting_reason(folder) or None) if attempt.started is None and attempt.ended is None else None
 
 
 def assess(
