@@ -1,12 +1,25 @@
 """The section `ray` of cluster/*.yaml."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.spec.cluster import Cluster
 from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
 LOCAL = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeType:
+    """A node that the autoscaler of a cluster can add, as it declares it to Ray."""
+
+    cpus: Count
+    """Processors."""
+    memory_gib: Positive
+    """Main memory that jobs may use, GiB."""
+    devices: Natural = 0
+    """Accelerators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +34,8 @@ class RaySettings:
     """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
     """Main memory that jobs may use, GiB."""
+    node_types: Mapping[str, NodeType] = field(default_factory=dict)
+    """What the autoscaler of an existing cluster can add, by name; none: the cluster has the nodes that it has."""
 
     @property
     def embedded(self) -> bool:
