@@ -34,6 +34,9 @@ class RaySettings:
     """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
     """Main memory that jobs may use, GiB."""
+    dashboard: str | None = None
+    """Of an existing cluster, such as `http://127.0.0.1:8265`: `run --detach` starts the controller there, as a Ray
+    job. None: on this machine."""
     node_types: Mapping[str, NodeType] = field(default_factory=dict)
     """What the autoscaler of an existing cluster can add, by name; none: the cluster has the nodes that it has."""
 
