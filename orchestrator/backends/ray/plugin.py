@@ -13,7 +13,7 @@ from orchestrator.backends.plugin import (
 )
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, complete, ray_settings
 from orchestrator.errors import SiteError
 from orchestrator.host.machine import VISIBLE
 from orchestrator.spec.cluster import Cluster
@@ -60,6 +60,7 @@ PLUGIN = BackendPlugin(
     build=_build,
     libraries=("ray",),
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
+    complete=complete,
     preflight=_preflight,
     checks={"temporary": temporary, "ray": connection},
     leftovers=leftovers,

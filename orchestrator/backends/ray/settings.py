@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.spec.cluster import Cluster
+from orchestrator.spec.cluster import Cluster, SectionSource
 from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
@@ -44,6 +44,22 @@ class RaySettings:
     def embedded(self) -> bool:
         """Whether the cluster starts and ends with the controller."""
         return self.address == LOCAL
+
+
+def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
+    """Refuse what only an existing cluster can have, and a dashboard that is no address of one.
+
+    Raises:
+        MatrixError: names the key.
+    """
+    for key, given in (("node_types", ray.node_types), ("dashboard", ray.dashboard)):
+        if ray.embedded and given:
+            source.refuse(
+                f"{NAME}.{key}", f"needs an existing cluster, but {NAME}.address is {LOCAL}; name its address"
+            )
+    if ray.dashboard is not None and not ray.dashboard.startswith(("http://", "https://")):
+        source.refuse(f"{NAME}.dashboard", f"is {ray.dashboard!r}; allowed: an address such as http://127.0.0.1:8265")
+    return ray
 
 
 def ray_settings(cluster: Cluster) -> RaySettings:
