@@ -5,6 +5,7 @@ and the ledger hold all it did, so that a restart runs the same code as a start.
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report, WorkPlanning
@@ -165,6 +166,8 @@ class Controller:
                     reconciler.placer.enqueue(job for job in self._states.ready() if job.id in held)
             if self._may_place(now):
                 launches = self._prepare(reconciler.place(self._hosts(backend), now))
+            elif isinstance(backend, Autoscaling):
+                backend.waiting_for_room({})
             if ended or launches:
                 reconciler.flush()
         if ended:
@@ -229,11 +232,7 @@ class Controller:
 
     def _hosts(self, backend: Backend) -> Sequence[Target]:
         """The hosts that take attempts now; none while the backend does not respond."""
-        if isinstance(backend, Autoscaling):
-            backend.waiting_for_room({job.stage for job in self._states.ready()})
-        if isinstance(backend, WorkPlanning) and self._clock.monotonic() - self._work_told_at >= WORK_S:
-            self._work_told_at = self._clock.monotonic()
-            backend.expected_work(expected_work(self._states.ready(), self._context.forecaster))
+        self._tell_what_waits(backend)
         try:
             # A backend may only now start what it needs.
             with self.shutdown.interruptible(not self._reconciler.attempts):
@@ -248,6 +247,15 @@ class Controller:
         if isinstance(backend, Autoscaling):
             self._events.backend_requests(backend.pending_hosts())
         return hosts
+
+    def _tell_what_waits(self, backend: Backend) -> None:
+        if isinstance(backend, Autoscaling):
+            held = self._spending.held_back
+            ready = (job for job in self._states.ready() if job.id not in held)
+            backend.waiting_for_room(Counter((job.stage, job.resources) for job in ready))
+        if isinstance(backend, WorkPlanning) and self._clock.monotonic() - self._work_told_at >= WORK_S:
+            self._work_told_at = self._clock.monotonic()
+            backend.expected_work(expected_work(self._states.ready(), self._context.forecaster))
 
     def _may_place(self, now: float) -> bool:
         able = not self.shutdown.stopping and not self.shutdown.leaving and not self._store.unresponsive

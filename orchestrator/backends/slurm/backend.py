@@ -1,6 +1,6 @@
 """The SLURM backend: attempts as SLURM jobs, in pilot jobs, or both, each for stages of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,9 +55,9 @@ class SlurmBackend:
         self._stages = stages
         self._known: tuple[JobQueue, ...] = ()
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Pilot jobs are submitted only for stages that run in them."""
-        self._pilots.waiting_for_room(stages)
+        self._pilots.waiting_for_room(jobs)
 
     def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
         """As `PilotBackend.expected_work`."""

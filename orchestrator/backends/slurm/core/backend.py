@@ -8,7 +8,7 @@ Nothing follows from a command that fails: what it would have reported stays `un
 import contextlib
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
 from orchestrator.host.environment import patterns_of_hosts
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
+from orchestrator.spec.cell import Resources
 
 QUEUE = "slurm"
 """Recorded as the host of attempts in it."""
@@ -78,7 +79,7 @@ class JobBackend:
             JobQueue(name=QUEUE, slots=int(min(self._settings.max_jobs, free, begun + self._settings.max_waiting))),
         )
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Nothing follows: SLURM finds the room."""
 
     def pending_hosts(self) -> str:

@@ -7,7 +7,7 @@ attempts only, and does not count as a retry of theirs.
 
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -80,9 +80,10 @@ class PilotBackend:
         """Whether what waits for room is of a stage that runs in pilot jobs."""
         self._closed = False
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """A job that becomes a SLURM job of its own is no reason for a pilot job."""
-        self._waits = self._settings.stages is None or not set(stages).isdisjoint(self._settings.stages)
+        own = self._settings.stages
+        self._waits = own is None or any(stage in own for stage, _ in jobs)
 
     def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
         """The next pilot jobs ask for as much time as this needs."""
