@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +65,27 @@ class Standing:
             options.append(f"--autoscaling-config={config}")
         self.head = self._start(*options, f"--temp-dir={self.folder}", more=FAKE_NODES if node_types else {})
 
-    def add_node(self, cpus: int) -> Marked:
-        """Another raylet on this machine, with processes of its own mark."""
-        return self._start(f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
+    def add_node(self, cpus: int, inside: Sequence[str] = (), **variables: str) -> Marked:
+        """Another raylet on this machine, with processes of its own mark.
+
+        Args:
+            cpus: of the node.
+            inside: the command that runs `ray start`, such as `unshare`.
+            variables: of the node alone.
+        """
+        options = (f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
+        return self._start(*options, inside=inside, more=variables)
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""
         end(self.head)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *options: str, more: Mapping[str, str] = {}) -> Marked:
+    def _start(self, *options: str, inside: Sequence[str] = (), more: Mapping[str, str] = {}) -> Marked:
         head = "--head" in options
         with marked() as mark:
             done = subprocess.run(
-                [str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
+                [*inside, str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
                 + (["--include-dashboard=false"] if head else []),
                 env={**os.environ, **SETTINGS, **more},
                 capture_output=True,

@@ -93,7 +93,7 @@ def test_an_option_leaves_what_shares_an_anchor_alone(tmp_path: Path) -> None:
         (
             ["slurm.every.partion=short"],
             "--set: slurm.every.partion is unknown; did you mean 'partition'?; allowed: partition, account, qos, "
-            "constraint, minutes, gpus, nodes, at_once, sbatch",
+            "constraint, minutes, least_minutes, gpus, nodes, at_once, sbatch",
         ),
         (["grace_s=-1"], "--set: grace_s is -1.0; allowed: 0 and more"),
         (["grace_s"], "--set: 'grace_s' is not a setting; write KEY=VALUE, such as grace_s=60"),
@@ -370,3 +370,9 @@ def test_variables_are_named_or_begin_alike(tmp_path: Path, root: Path) -> None:
         path.write_text(f"backend: fake\nenvironment:\n  jobs: ['{wrong}']\n")
         with pytest.raises(MatrixError, match=r"lab\.yaml:3: environment\.jobs has .*such as DATA_\*"):
             load_cluster(path, root)
+
+
+def test_a_scratch_folder_of_ray_is_the_same_on_each_node(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: ray\nray: {address: auto, scratch: here}\n")
+    with pytest.raises(MatrixError, match=r"here\.yaml:2: ray\.scratch is 'here'; write an absolute path, such as /s"):
+        load_cluster(path, tmp_path)

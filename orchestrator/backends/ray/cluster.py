@@ -16,6 +16,7 @@ os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits 
 
 import ray
 
+from orchestrator.backends.ray.apart import NodesApart
 from orchestrator.backends.ray.connect import connect
 from orchestrator.backends.ray.demand import Demand
 from orchestrator.backends.ray.growth import Need, Space, nodes_to_add, space_of
@@ -43,6 +44,7 @@ class RayCluster:
         """Attempt -> host; the name alone where no host of that name lived when it was adopted."""
         self._work_of: dict[str, Path] = {}
         self._lost = Lost()
+        self._apart = NodesApart()
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
         self._hosts = Membership(settings)
@@ -140,9 +142,11 @@ class RayCluster:
             self._host_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
+            self._apart.forget(attempt)
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts.living if host.identity is not None]
         answers = self._hosts.ask(started, lambda host: host.actor.poll.remote(list(forget)))
+        self._apart.fetch(self._hosts, answers, self._host_of, self._work_of)
         self._stop_on_draining_nodes()
         known: dict[str, dict[str, Any]] = {}
         for host in started:
@@ -153,7 +157,13 @@ class RayCluster:
                     self._hosts.end_if_outdated(host)
         reports = {}
         for attempt, of in self._host_of.items():
-            reports[attempt] = known.get(attempt) or self._report_unanswered(attempt, of, answers)
+            answered = known.get(attempt)
+            if answered is None:
+                reports[attempt] = self._report_unanswered(attempt, of, answers)
+            elif isinstance(of, RayHost) and of.apart:
+                reports[attempt] = self._apart.report(answered, of)
+            else:
+                reports[attempt] = answered
             if reports[attempt]["phase"] == "ended":
                 self._needs.pop(attempt, None)
             drained = isinstance(of, RayHost) and of.node in self._hosts.draining
