@@ -45,7 +45,7 @@ class Reconciler:
         self.exclusion = HostExclusion(context.settings.avoid_s)
         """Hosts that get no jobs for a while."""
         first = None if context.first is None else turns(context.plan, context.first)
-        self.placer = Placer(states, lambda job: context.forecaster.of(job).seconds, first)
+        self.placer = Placer(states, context.forecaster.of, first, context.settings.slots)
         """Queue and reservations."""
         self.committed = committed
         """Fingerprints of done jobs; grows."""
@@ -168,6 +168,7 @@ class Reconciler:
                     share=_share(job),
                     memory_remedies=job.spec.memory_remedies,
                     detail=detail,
+                    short_limit=finding.short_limit,
                 )
                 self._ledger.record_charges(job.fingerprint, after.charges)
                 self._follow(job, after, trace)
@@ -178,7 +179,7 @@ class Reconciler:
                     self.placer.enqueue([job])
         if finding.successor and not successor:
             self.orphaned.append(finding.successor)
-        if began and counts_for_host(ending, moved=moved):
+        if began and not finding.short_limit and counts_for_host(ending, moved=moved):
             self.exclusion.add(
                 HostEnding(
                     host=watched.host,
