@@ -39,7 +39,7 @@ class WatchedAttempt:
     begun: int
     """Step of the checkpoint it resumed from; -1: from the start."""
     submitted_at: float
-    host: str = ""
+    hosts: tuple[str, ...] = ()
     """Where it was placed."""
     running: bool = False
     started_at: tuple[float, float] | None = None
@@ -75,6 +75,8 @@ class AttemptFinding:
     detail: str = ""
     successor: str = ""
     """The attempt as which the backend itself has restarted the job; empty: it has not."""
+    failed_on: str = ""
+    """`Report.failed_on`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +178,13 @@ def assess(
         if now - watched.ok_since < EVIDENCE_S and not stopping:
             return AttemptFinding(phase="unknown", detail="ended well, but its commit record is not visible yet")
         return AttemptFinding(phase="ended", ending="error", detail="ended well, but wrote no commit record")
-    return AttemptFinding(phase="ended", ending=ending, detail=report.detail, successor=report.successor or "")
+    return AttemptFinding(
+        phase="ended",
+        ending=ending,
+        detail=report.detail,
+        successor=report.successor or "",
+        failed_on=report.failed_on,
+    )
 
 
 def _needs_store(report: Report | None) -> bool:

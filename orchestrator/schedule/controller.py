@@ -267,7 +267,7 @@ class Controller:
         unknown_s = self._context.settings.unknown_s
         if now - self._only_unknown_since < unknown_s:
             return True
-        what = self._events.backend_error or "the backend has no hosts"
+        what = self._events.backend_error or self._reconciler.placer.shortage or "the backend has no hosts"
         if self._store.unresponsive:
             what = f"the store does not respond ({self._store.error})"
         elif attempts:

@@ -29,7 +29,7 @@ class JobRequest:
 
 def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
     """What a job of a stage asks for."""
-    nodes = stage.nodes or 1
+    nodes = stage.nodes or resources.nodes or 1
     minutes = resources.minutes if stage.minutes is None else stage.minutes
     devices = math.ceil(resources.devices / nodes)
     return JobRequest(
