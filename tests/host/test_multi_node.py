@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
-from orchestrator.host.endings import ENDED, write_ended
-from orchestrator.host.multi_node import node_file, ranks_of_node, root_failure
+from orchestrator.host.endings import ENDED
+from orchestrator.host.exchange import NodeEnd, node_file
+from orchestrator.host.multi_node import ranks_of_node, root_failure
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.store.files import FilesStore
@@ -43,13 +44,16 @@ def test_no_two_nodes_write_one_file() -> None:
         ({1: ("error", 5.0)}, 4.0, None),
         ({1: ("error", 5.0)}, 6.0, ("error", "node 1: said")),
         ({1: ("bad_input", 5.0)}, 4.0, ("bad_input", "node 1: said")),
+        ({1: ("interrupted", 4.0), 2: ("error", 5.0)}, None, ("error", "node 2: said")),
+        ({1: ("error", 4.0), 2: ("vanished", 5.0)}, 3.0, ("vanished", "node 2: said")),
     ],
 )
 def test_the_end_that_explains_the_others_is_told(
     words: Mapping[int, tuple[str, float]], before: float | None, told: tuple[str, str] | None
 ) -> None:
-    said = {index: {"ending": ending, "detail": "said", "ended": at} for index, (ending, at) in words.items()}
-    assert root_failure(said, before) == told
+    said = {index: NodeEnd(ending=ending, detail="said", ended=at) for index, (ending, at) in words.items()}
+    found = root_failure(said, None, before)
+    assert (None if found is None else (found.ending, found.detail)) == told
 
 
 class TwoNodes:
@@ -76,22 +80,12 @@ class TwoNodes:
     def start(self, submission: dict[str, Any]) -> None:
         """Start both nodes, the leading one last."""
         for index in (1, 0):
-            self.nodes[index].start({**submission, "node": {"node": index, "nodes": 2}})
+            self.nodes[index].start({**submission, "node": {"node": index, "nodes": 2, "names": ("left", "right")}})
 
     def ended(self, submission: dict[str, Any], index: int) -> dict[str, Any]:
-        """A node's report once it has ended; every node that has ended writes its ending."""
-        name, work = submission["attempt"], Path(submission["request"]["work"])
-        left: set[int] = set()
-
-        def look() -> bool:
-            for each, node in enumerate(self.nodes):
-                report = node.poll()[name]
-                if report["phase"] == "ended" and each not in left:
-                    left.add(each)
-                    write_ended(work, report, node_file(ENDED, each))
-            return index in left
-
-        wait_until(look, f"node {index} of {name} ends")
+        """A node's report once it has ended."""
+        name = submission["attempt"]
+        wait_until(lambda: self.nodes[index].poll()[name]["phase"] == "ended", f"node {index} of {name} ends")
         return self.nodes[index].poll()[name]
 
 
@@ -117,7 +111,8 @@ def test_ranks_on_two_nodes_meet_and_what_they_made_is_published_once(two: TwoNo
 def test_a_rank_that_fails_on_another_node_ends_the_attempt_with_its_error(two: TwoNodes) -> None:
     submission, (leader, other) = two.run("rank 1 fails")
     assert (leader["ending"], other["ending"]) == ("error", "error")
-    assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1: ")
+    assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1 (right): ")
+    assert leader["failed_on"] == other["failed_on"] == "right"
     assert submission["request"]["fingerprint"] not in FilesStore(two.home / "store").commits()
 
 
