@@ -14,6 +14,8 @@ from pathlib import Path
 
 from leftovers import Marked, expect_nothing, marked
 
+from orchestrator.backends.ray.environment import HOST_LABEL
+
 RAY = Path(sys.executable).with_name("ray")
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -38,9 +40,11 @@ class Standing:
             "--head", f"--port={port}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--temp-dir={self.folder}"
         )
 
-    def add_node(self, cpus: int) -> Marked:
-        """Another raylet on this machine, with processes of its own mark."""
-        return self._start(f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
+    def add_node(self, cpus: int, name: str = "", *options: str) -> Marked:
+        """Another raylet on this machine, with processes of its own mark; `name`: of its host."""
+        named = [f"--labels={HOST_LABEL}={name}"] if name else []
+        where = (f"--address={self.address}", "--node-ip-address=127.0.0.1")
+        return self._start(*where, f"--num-cpus={cpus}", *named, *options)
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""

@@ -19,11 +19,13 @@ from ray.util.placement_group import get_placement_group, placement_group, remov
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.backends.ray.actor import Host
-from orchestrator.backends.ray.environment import HOST_LABEL
+from orchestrator.backends.ray.environment import EXCHANGE_GROUP, HOST_LABEL
 from orchestrator.host.machine import GIB
 from workloads.runtime.fault_points import VARIABLE
 
 NAMESPACE = "echo-matrix"
+CLUSTER = "cluster"
+"""`HostShare.group`: the hosts of one cluster share jobs."""
 
 
 @dataclass
@@ -41,6 +43,8 @@ class RayHost:
     actor: Any
     hello: Any
     """Ray's reference to its identity, which is there once it has started."""
+    sharing: str | None = CLUSTER
+    """`HostShare.group`."""
     began: float = field(default_factory=time.monotonic)
     identity: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
@@ -59,7 +63,8 @@ class RayHost:
 
     def share(self) -> dict[str, Any]:
         """As the fields of a `HostShare`."""
-        return {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+        share = {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+        return share | {"group": self.sharing}
 
 
 def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
@@ -87,7 +92,8 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
         # empty entry would be the folder in which Ray was started there; `//lib` is `/lib`.
         path = f"{settings['code']}{os.pathsep}/${{PYTHONPATH}}"
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": path, **given}}
-    actor = ray.remote(Host).options(**options).remote(settings, devices)
+    host: Any = ray.remote(concurrency_groups={EXCHANGE_GROUP: 1})(Host)
+    actor = host.options(**options).remote(settings, devices)
     memory_gib = resources.get("memory", 0.0) / GIB
     return RayHost(
         name=name,
@@ -99,6 +105,7 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
         group=group,
         actor=actor,
         hello=actor.hello.remote(),
+        sharing=None if embedded else CLUSTER,
     )
 
 
