@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from leftovers import Marked, expect_nothing, marked
@@ -29,33 +30,44 @@ START_S = 180.0
 class Standing:
     """One cluster: a head, and nodes that come and go."""
 
-    def __init__(self, cpus: int) -> None:
-        """Start the head; some 5 to 20 s."""
+    def __init__(
+        self, cpus: int, *, inside: Sequence[str] = (), ip: str = "127.0.0.1", options: Sequence[str] = ()
+    ) -> None:
+        """Start the head; some 5 to 20 s. `inside`, `ip`: as of `add_node`."""
         self.folder = Path(tempfile.mkdtemp(prefix="em-standing-", dir="/tmp"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.address = f"127.0.0.1:{port}"
-        self.head = self._start(
-            "--head", f"--port={port}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--temp-dir={self.folder}"
-        )
+        self.address = f"{ip}:{port}"
+        where = (f"--port={port}", f"--node-ip-address={ip}", f"--temp-dir={self.folder}")
+        self.head = self._start("--head", *where, f"--num-cpus={cpus}", *options, inside=inside)
 
-    def add_node(self, cpus: int, name: str = "", *options: str) -> Marked:
-        """Another raylet on this machine, with processes of its own mark; `name`: of its host."""
+    def add_node(
+        self, cpus: int, name: str = "", *options: str, inside: Sequence[str] = (), ip: str = "127.0.0.1"
+    ) -> Marked:
+        """Another raylet on this machine, with processes of its own mark.
+
+        Args:
+            cpus: of the node.
+            name: of its host.
+            options: of `ray start`.
+            inside: the command that runs `ray start`, such as `unshare`.
+            ip: address of the node.
+        """
         named = [f"--labels={HOST_LABEL}={name}"] if name else []
-        where = (f"--address={self.address}", "--node-ip-address=127.0.0.1")
-        return self._start(*where, f"--num-cpus={cpus}", *named, *options)
+        where = (f"--address={self.address}", f"--node-ip-address={ip}")
+        return self._start(*where, f"--num-cpus={cpus}", *named, *options, inside=inside)
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""
         end(self.head)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *options: str) -> Marked:
+    def _start(self, *options: str, inside: Sequence[str] = ()) -> Marked:
         head = "--head" in options
         with marked() as mark:
             done = subprocess.run(
-                [str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
+                [*inside, str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
                 + (["--include-dashboard=false"] if head else []),
                 env={**os.environ, **SETTINGS},
                 capture_output=True,

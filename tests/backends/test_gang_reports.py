@@ -60,3 +60,9 @@ def test_a_share_out_of_reach_is_not_waited_for_long(monkeypatch: pytest.MonkeyP
     assert reports.report("a", shares, {})["phase"] == "running"
     now = 106.0
     assert reports.report("a", shares, {})["failed_on"] == "right"
+
+
+def test_where_all_hosts_are_lost_none_is_charged() -> None:
+    shares = [made("ended", "node_lost"), made("ended", "node_lost")]
+    assert GangReports().report("a", shares, {0: "left", 1: "right"})["failed_on"] == ""
+    assert GangReports().report("a", shares, {1: "right"})["failed_on"] == "right"

@@ -2,7 +2,8 @@
 
 import json
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host.endings import ENDED
-from orchestrator.host.exchange import NodeEnd, node_file
+from orchestrator.host.exchange import Exchange, NodeEnd, NodeNews, node_file
 from orchestrator.host.multi_node import ranks_of_node, root_failure
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
@@ -77,10 +78,11 @@ class TwoNodes:
         self.start(submission)
         return submission, [self.ended(submission, index) for index in (1, 0)][::-1]
 
-    def start(self, submission: dict[str, Any]) -> None:
+    def start(self, submission: dict[str, Any], exchanges: Sequence[Exchange | None] = (None, None)) -> None:
         """Start both nodes, the leading one last."""
         for index in (1, 0):
-            self.nodes[index].start({**submission, "node": {"node": index, "nodes": 2, "names": ("left", "right")}})
+            node = {"node": index, "nodes": 2, "names": ("left", "right")}
+            self.nodes[index].start({**submission, "node": node}, exchanges[index])
 
     def ended(self, submission: dict[str, Any], index: int) -> dict[str, Any]:
         """A node's report once it has ended."""
@@ -140,3 +142,56 @@ def test_a_node_that_was_killed_ends_the_other(two: TwoNodes) -> None:
     assert two.ended(submission, 1)["ending"] == "interrupted"
     leader = two.ended(submission, 0)
     assert leader["ending"] == "interrupted" and signal.SIGKILL.name in leader["detail"]
+
+
+class Wire:
+    """An exchange of two nodes in memory, which can be cut."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, NodeNews] = {0: {}, 1: {}}
+        self.cut = False
+        self.sides = (WireEnd(self, 0), WireEnd(self, 1))
+
+
+class WireEnd:
+    def __init__(self, wire: Wire, node: int) -> None:
+        self.wire, self.node = wire, node
+
+    def tell(self, news: NodeNews) -> None:
+        if not self.wire.cut:
+            self.wire.told[self.node] = {**self.wire.told[self.node], **news}
+
+    def heard(self) -> Mapping[int, NodeNews]:
+        return {1 - self.node: self.wire.told[1 - self.node]}
+
+    def lost(self) -> Mapping[int, str]:
+        return {1 - self.node: "it does not answer"} if self.wire.cut else {}
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_nodes_that_lose_sight_of_each_other_both_end_within_seconds(two: TwoNodes) -> None:
+    """Each blames the other; they would have 60 s to save, and nothing to save it with."""
+    submission, wire = toy_submission(two.home, "deaf", ranks=2, grace_s=60.0), Wire()
+    two.start(submission, wire.sides)
+    work = Path(submission["request"]["work"])
+    wait_until(lambda: (work / "here-0").exists() and (work / "here-1").exists(), "both ranks began")
+    wire.cut = True
+    began = time.monotonic()
+    reports = [two.ended(submission, index) for index in (0, 1)]
+    assert time.monotonic() - began < 10.0
+    assert [(report["ending"], report["failed_on"]) for report in reports] == [
+        ("node_lost", "right"),
+        ("node_lost", "left"),
+    ]
+    assert reports[0]["detail"] == "node 1 (right): it does not answer"
+
+
+def test_a_node_whose_leader_is_lost_before_the_ranks_meet_does_not_wait(two: TwoNodes) -> None:
+    submission, wire = toy_submission(two.home, "deaf", ranks=2), Wire()
+    node = {"node": 1, "nodes": 2, "names": ("left", "right")}
+    two.nodes[1].start({**submission, "node": node}, wire.sides[1])
+    wire.cut = True
+    report = two.ended(submission, 1)
+    assert (report["ending"], report["failed_on"]) == ("node_lost", "left")

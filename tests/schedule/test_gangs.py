@@ -82,6 +82,14 @@ def test_all_hosts_or_none_the_fullest_that_suffice_and_of_one_group() -> None:
     assert {room.name: len(room.devices) for room in reservations.rooms(hosts)}["a"] == 4
 
 
+def test_a_host_without_devices_takes_no_share_of_a_job_with_devices() -> None:
+    hosts = [host("a", 2), host("cpus", 0), host("b", 2)]
+    rooms = Reservations().rooms(hosts)
+    found = fit(Spread(hosts).shape(needs(4, 2), "train"), rooms)
+    assert found is not None and found.hosts == ("a", "b")
+    assert fit(JobShape(1, 0, 1.0, "train", 2), rooms) is not None, "but of one without"
+
+
 def test_its_reservation_is_of_as_many_hosts_from_when_the_last_of_them_is_free() -> None:
     reservations = Reservations()
     for name, until in (("a", 30.0), ("b", 10.0), ("c", 20.0)):

@@ -155,6 +155,6 @@ def _end_of(reports: Sequence[Mapping[str, Any]], lost: Mapping[int, str]) -> di
         found = reports[number]  # unknown as long as its ranks may live: those of the others have ended
         if found["phase"] != "ended":
             found = {**found, "phase": "ended", "ending": "node_lost", "ended": time.time()}
-        return {**found, "failed_on": name}
+        return {**found, "failed_on": name if len(lost) < len(reports) else ""}  # all of them: the cluster's end
     assert bad is not None
     return dict(bad)
