@@ -127,15 +127,7 @@ class RayCluster:
             answer = answers.get(host.token)
             if answer is not None and all(one["phase"] == "ended" for one in answer.values()):
                 self._hosts.end_if_outdated(host)
-        reports = {}
-        for attempt, hosts in self._hosts_of.items():
-            shares = [self._report_of(attempt, number, host, answers) for number, host in enumerate(hosts)]
-            lost = {number: _name(host) for number, host in enumerate(hosts) if _is_lost(host)}
-            reports[attempt] = shares[0] if len(shares) == 1 else self._gangs.report(attempt, shares, lost)
-            drained = any(isinstance(host, RayHost) and host.node in self._hosts.draining for host in hosts)
-            if drained and reports[attempt]["phase"] == "ended":
-                reports[attempt] = _preempted(reports[attempt])
-        return reports
+        return {attempt: self._report(attempt, hosts, answers) for attempt, hosts in self._hosts_of.items()}
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
@@ -169,6 +161,20 @@ class RayCluster:
         """The host of this name, and of this token where there is one; the name where none lives."""
         found = [host for host in self._hosts.living if host.name == name and token in ("", host.token)]
         return found[0] if found else name
+
+    def _report(
+        self, attempt: str, hosts: Sequence[RayHost | str], answers: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The report of an attempt from what its hosts have answered; token -> answer."""
+        shares = [self._report_of(attempt, number, host, answers) for number, host in enumerate(hosts)]
+        lost = {number: _name(host) for number, host in enumerate(hosts) if _is_lost(host)}
+        report = shares[0] if len(shares) == 1 else self._gangs.report(attempt, shares, lost)
+        living = [host for host in hosts if isinstance(host, RayHost)]
+        for host in living:
+            if report.get("ending") == "node_lost" and host.name == report.get("failed_on"):
+                host.suspected = True  # Ray takes a while to find out that a node is gone
+        drained = any(host.node in self._hosts.draining for host in living)
+        return _preempted(report) if drained and report["phase"] == "ended" else report
 
     def _report_of(
         self, attempt: str, number: int, host: RayHost | str, answers: Mapping[str, Mapping[str, Any]]

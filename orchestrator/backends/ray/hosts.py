@@ -55,6 +55,8 @@ class RayHost:
     current: bool = False
     """It runs the driver's code with the driver's libraries, and takes attempts."""
     asked_to_end: bool = False
+    suspected: bool = False
+    """Other hosts of an attempt have lost it, and it has not answered since."""
     died_at: float | None = None
     """Monotonic clock, s."""
     ending: str = "node_lost"

@@ -44,7 +44,8 @@ class Membership:
     @property
     def taking(self) -> list[RayHost]:
         """Those that take attempts."""
-        return [host for host in self.living if host.current and host.node not in self.draining]
+        able = [host for host in self.living if host.current and not host.suspected]
+        return [host for host in able if host.node not in self.draining]
 
     def _name(self, node: Mapping[str, Any]) -> str:
         return host_name(node, embedded=self._embedded)
@@ -81,6 +82,7 @@ class Membership:
             [host for host in self.living if host.identity], lambda host: host.actor.keep_alive.remote(), KEEP_ALIVE_S
         )
         for host in list(self.living):
+            host.suspected = host.suspected and host.token not in answers
             if not answers.get(host.token, True):
                 self.end_if_outdated(host)
         nodes = self._nodes()
