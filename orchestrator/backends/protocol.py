@@ -15,7 +15,7 @@ A backend may be both. Obligations of every implementation (`orchestrator/testin
 * `hosts` and `queues` raise BackendSilent while nobody can tell, and BackendError where that will not change.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -223,8 +223,8 @@ class QueueingBackend(Backend, Protocol):
 class Autoscaling(Protocol):
     """What a backend can do beside that gets hosts when jobs wait for them."""
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
-        """Jobs of these stages are ready and have no place; called before `hosts`."""
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
+        """How many jobs are ready and have no place, by stage and need; called before `hosts`, and when none is."""
 
     def pending_hosts(self) -> str:
         """What it has asked for and does not have yet, for people; empty: nothing."""

@@ -161,6 +161,8 @@ class Controller:
                     reconciler.placer.enqueue(job for job in self._states.ready() if job.id in held)
             if self._may_place(now):
                 launches = self._prepare(reconciler.place(self._hosts(backend), now))
+            elif isinstance(backend, Autoscaling):
+                backend.waiting_for_room({})
             if ended or launches:
                 reconciler.flush()
         if ended:
@@ -223,8 +225,7 @@ class Controller:
 
     def _hosts(self, backend: Backend) -> Sequence[Target]:
         """The hosts that take attempts now; none while the backend does not respond."""
-        if isinstance(backend, Autoscaling):
-            backend.waiting_for_room({job.stage for job in self._states.ready()})
+        self._tell_what_waits(backend)
         try:
             # A backend may only now start what it needs.
             with self.shutdown.interruptible(not self._reconciler.attempts):
@@ -239,6 +240,12 @@ class Controller:
         if isinstance(backend, Autoscaling):
             self._events.backend_requests(backend.pending_hosts())
         return hosts
+
+    def _tell_what_waits(self, backend: Backend) -> None:
+        if isinstance(backend, Autoscaling):
+            held = self._spending.held_back
+            ready = (job for job in self._states.ready() if job.id not in held)
+            backend.waiting_for_room(self._reconciler.placer.waiting(ready))
 
     def _may_place(self, now: float) -> bool:
         able = not self.shutdown.stopping and not self.shutdown.leaving and not self._store.unresponsive

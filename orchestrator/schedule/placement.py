@@ -13,6 +13,7 @@ free, and what is promised of it, is in `rooms.py`.
 import functools
 import heapq
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -286,6 +287,18 @@ class Placer:
     def has_choice(self) -> bool:
         """Whether there is more than one host."""
         return self._hosts is not None and len(self._hosts) > 1
+
+    def waiting(self, jobs: Iterable[Job]) -> Counter[tuple[str, Resources]]:
+        """What jobs need of each host, by stage, and of how many hosts: a job of several counts once for each."""
+        spread, found = Spread(self._hosts or ()), Counter[tuple[str, Resources]]()
+        for (stage, resources), number in Counter((job.stage, job.resources) for job in jobs).items():
+            shape = spread.shape(resources, stage)
+            if shape.nodes > 1:
+                resources = Resources(
+                    cpus=shape.cpus, devices=shape.devices, memory_gib=shape.memory_gib, minutes=resources.minutes
+                )
+            found[stage, resources] += number * shape.nodes
+        return found
 
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""

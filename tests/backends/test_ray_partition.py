@@ -40,8 +40,7 @@ class Cut:
         self.standing: Standing | None = None
 
     def start(self) -> None:
-        labels = (f"--labels={HOST_LABEL}=left", "--num-cpus=1")
-        self.standing = Standing(cpus=1, inside=self.inside(0), ip=LEFT, options=labels[:1])
+        self.standing = Standing(cpus=1, inside=self.inside(0), ip=LEFT, labels=f"{HOST_LABEL}=left")
         self.join("right")
 
     def join(self, name: str) -> None:

@@ -14,10 +14,11 @@ from toy_study import Toy, make_job, make_plan
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
 from orchestrator.schedule.host_exclusion import blamed
+from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.launcher import read_intent, write_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt, attempt_json
-from orchestrator.schedule.placement import ReadyQueue, usable, why_short, why_unplaceable
+from orchestrator.schedule.placement import Placer, ReadyQueue, usable, why_short, why_unplaceable
 from orchestrator.schedule.rooms import JobShape, Reservations, Spread, fit, promise_for
 from orchestrator.schedule.simulation import SimulatedJob, simulate
 from orchestrator.spec.cell import Resources
@@ -272,3 +273,13 @@ def test_a_gang_begins_when_a_host_that_it_lacks_has_joined(tmp_path: Path) -> N
     plan = make_plan([make_job("train", "train/a", resources=needs(0, 2, cpus=2))])
     assert toy.run(plan, hosts=[host("a", devices=0), host("b", devices=0)]).counts == {"done": 1}
     assert toy.backend is not None and toy.backend.submitted[0].placement.hosts == ("a", "b")
+
+
+def test_an_autoscaler_is_asked_for_each_share_of_a_gang(tmp_path: Path) -> None:
+    jobs = [make_job("train", "train/a", resources=needs(8, 2, cpus=4)), make_job("train", "train/b")]
+    plan = make_plan(jobs)
+    placer = Placer(JobStates(plan, plan.jobs, frozenset(), {}), lambda job: 1.0)
+    assert {(one.cpus, one.devices): number for (_, one), number in placer.waiting(jobs).items()} == {
+        (2, 4): 2,
+        (1, 0): 1,
+    }

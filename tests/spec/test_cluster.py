@@ -125,6 +125,33 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: list[str],
     assert str(refused.value).startswith(message.replace("HERE", str(path)))
 
 
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            "{node_types: {gpu: {cpus: 8, memory_gib: 60.0}}}",
+            "ray.node_types needs an existing cluster, but ray.address is local; name its address",
+        ),
+        ("{dashboard: 'http://h:8265'}", "ray.dashboard needs an existing cluster, but ray.address is local; name its"),
+        ("{address: auto, dashboard: 'h:8265'}", "ray.dashboard is 'h:8265'; allowed: an address such as http://127.0"),
+        (
+            "{address: auto, node_types: {gpu: {cpus: 8}}}",
+            "ray.node_types.gpu.memory_gib is missing; allowed: a number",
+        ),
+        (
+            "{address: auto, node_types: {gpu: {cpus: 0, memory_gib: 1}}}",
+            "ray.node_types.gpu.cpus is 0; allowed: 1 and",
+        ),
+    ],
+    ids=["nodes-of-an-own-ray", "dashboard-of-an-own-ray", "no-address", "no-memory", "no-cpus"],
+)
+def test_a_cluster_that_cannot_grow_or_be_asked_is_refused(tmp_path: Path, section: str, message: str) -> None:
+    path = written(tmp_path, f"backend: ray\nray: {section}\n")
+    with pytest.raises(MatrixError) as refused:
+        load_cluster(path, tmp_path)
+    assert str(refused.value).startswith(f"{path}:2: {message}")
+
+
 def test_what_the_file_has_wrong_is_said_of_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, "backend: slurm\nidle_s: -1\nslurm: {every: {sbatch: [-p x]}}\n")
     with pytest.raises(MatrixError, match=r"here\.yaml:2: idle_s is -1\.0"):

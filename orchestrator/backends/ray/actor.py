@@ -67,9 +67,15 @@ class Host:
         self._contacted = time.monotonic()
         return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
 
-    def keep_alive(self) -> bool:
-        """Jobs wait for room, so an idle host stays. Returns whether any attempt has not ended."""
-        self._contacted = self._wanted = time.monotonic()
+    def keep_alive(self, wanted: bool) -> bool:
+        """Take note of a driver whose jobs wait for room. Returns whether any attempt has not ended.
+
+        Args:
+            wanted: whether one of these jobs fits here; then an idle host stays.
+        """
+        self._contacted = time.monotonic()
+        if wanted:
+            self._wanted = self._contacted
         return self._node.busy
 
     def server(self) -> tuple[bool, str]:

@@ -17,7 +17,9 @@ os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits 
 import ray
 
 from orchestrator.backends.ray.connect import connect
+from orchestrator.backends.ray.demand import Demand
 from orchestrator.backends.ray.gang import GangReports, shares_of
+from orchestrator.backends.ray.growth import Need, Space, nodes_to_add, space_of
 from orchestrator.backends.ray.hosts import RayHost, remove_group
 from orchestrator.backends.ray.lost import Lost, ended_report
 from orchestrator.backends.ray.membership import KEEP_ALIVE_S, Membership
@@ -46,11 +48,42 @@ class RayCluster:
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
         self._hosts = Membership(settings)
+        self._types = settings["node_types"]
+        self._demand = Demand(self._types) if self._types else None
+        self._needs: dict[str, Need] = {}
+        """What live attempts hold of each of their hosts."""
 
-    def hosts(self) -> list[dict[str, Any]]:
-        """The shares of the hosts that take attempts, as JSON; a new node gets a host first."""
-        self._hosts.refresh()
-        return [host.share() for host in self._hosts.taking]
+    def hosts(self, waiting: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The shares of the hosts that take attempts, as JSON, and what the autoscaler was asked for, for people.
+
+        A new node gets a host first. Where there is an autoscaler, shares that are to come are among them.
+
+        Args:
+            waiting: what ready jobs need, and how many of them: `need` as the fields of `Need`, and `number`.
+        """
+        needs = [(Need(*one["need"]), one["number"]) for one in waiting]
+        self._hosts.refresh([need for need, _ in needs])
+        shares = [host.share() for host in self._hosts.taking]
+        if self._demand is None:
+            return {"hosts": shares, "requested": ""}
+        if needs or self._demand.asks:
+            self._demand.ask(nodes_to_add(needs, self._free(), self._types))
+        return {"hosts": shares + self._hosts.to_come(), "requested": self._demand.text()}
+
+    def withdraw(self) -> None:
+        """Nothing waits: ask the autoscaler for nothing."""
+        if self._demand is not None:
+            self._demand.ask({})
+
+    def _free(self) -> list[Space]:
+        """What attempts leave of each host that lives or is starting."""
+        stay = [host for host in self._hosts.living if host.node not in self._hosts.draining]
+        free = {host.token: space_of(host.share()) for host in stay}
+        for attempt, need in self._needs.items():
+            for host in self._hosts_of.get(attempt, ()):
+                if isinstance(host, RayHost) and host.token in free:
+                    free[host.token].take(need)
+        return list(free.values())
 
     def ready_hosts(self) -> tuple[list[dict[str, Any]], str]:
         """As `hosts`, once their servers have imported everything; and why none will, where all were given up."""
@@ -77,10 +110,14 @@ class RayCluster:
         current = {host.name: host for host in self._hosts.living if host.current}
         by_host: dict[str, list[Mapping[str, Any]]] = {}
         hosts_of: dict[str, list[str]] = {}
+        needs: dict[str, Need] = {}
         for submission in submissions:
             for share in shares_of(submission):
                 name = share["placement"]["host"]
                 by_host.setdefault(name, []).append(share)
+                needs[share["attempt"]] = Need(
+                    share["placement"]["cpus"], len(share["placement"]["devices"]), share["resources"]["memory_gib"]
+                )
                 hosts_of.setdefault(submission["attempt"], []).append(name)
         for name in by_host:
             if name not in current:
@@ -99,6 +136,7 @@ class RayCluster:
             hosts = tuple(current[name] for name in hosts_of[attempt])
             self._hosts_of[attempt] = hosts
             self._work_of[attempt] = Path(submission["request"]["work"])
+            self._needs[attempt] = needs[attempt]
             tokens = "+".join(host.token for host in hosts)
             tickets[attempt] = f"{self.session}/{hosts[0].name}/{tokens}/{attempt}"
         return tickets
@@ -111,6 +149,7 @@ class RayCluster:
             tokens = ticket[2].split("+") if len(ticket) == 4 else [""] * len(names)
             self._hosts_of[one["attempt"]] = tuple(map(self._living_host, names, tokens))
             self._work_of[one["attempt"]] = Path(one["work"])
+            self._needs[one["attempt"]] = Need(placement["cpus"], len(placement["devices"]), 0.0)
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is known of all attempts that were not forgotten."""
@@ -169,6 +208,8 @@ class RayCluster:
         shares = [self._report_of(attempt, number, host, answers) for number, host in enumerate(hosts)]
         lost = {number: _name(host) for number, host in enumerate(hosts) if _is_lost(host)}
         report = shares[0] if len(shares) == 1 else self._gangs.report(attempt, shares, lost)
+        if report["phase"] == "ended":
+            self._needs.pop(attempt, None)
         living = [host for host in hosts if isinstance(host, RayHost)]
         for host in living:
             if report.get("ending") == "node_lost" and host.name == report.get("failed_on"):

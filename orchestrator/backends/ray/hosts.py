@@ -111,6 +111,17 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
     )
 
 
+def node_share(node: Mapping[str, Any], *, embedded: bool) -> dict[str, Any]:
+    """What a host would have of a node, as the fields of a `HostShare`."""
+    resources = node["Resources"]
+    return {
+        "name": host_name(node, embedded=embedded),
+        "cpus": int(resources.get("CPU", 0)),
+        "devices": int(resources.get("GPU", 0)),
+        "memory_gib": resources.get("memory", 0.0) / GIB,
+    }
+
+
 def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
     """The name of a node for the scheduler: of several raylets on one machine each has its own."""
     if HOST_LABEL in node["Labels"]:

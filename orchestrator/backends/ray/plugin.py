@@ -3,10 +3,17 @@
 import os
 from collections.abc import Callable
 
-from orchestrator.backends.plugin import BackendContext, BackendPlugin, LocalShare, PlannedRun, excess_devices
+from orchestrator.backends.plugin import (
+    BackendContext,
+    BackendPlugin,
+    LocalShare,
+    PlannedRun,
+    RemoteDriver,
+    excess_devices,
+)
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, ray_settings
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, complete, ray_settings
 from orchestrator.errors import SiteError
 from orchestrator.host.machine import VISIBLE
 from orchestrator.spec.cluster import Cluster
@@ -38,15 +45,26 @@ def _local_share(cluster: Cluster) -> LocalShare | None:
     return LocalShare(section=NAME, cpus=ray.cpus, devices=ray.devices, memory_gib=ray.memory_gib)
 
 
+def _remote_driver(cluster: Cluster) -> RemoteDriver | None:
+    dashboard = ray_settings(cluster).dashboard
+    if dashboard is None:
+        return None
+    from orchestrator.backends.ray.driver_job import DriverJob
+
+    return DriverJob(dashboard)
+
+
 PLUGIN = BackendPlugin(
     name=NAME,
     settings=RaySettings,
     build=_build,
     libraries=("ray",),
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
+    complete=complete,
     preflight=_preflight,
     checks={"temporary": temporary, "ray": connection},
     leftovers=leftovers,
     local_share=_local_share,
+    remote_driver=_remote_driver,
     templates={name: (__package__, f"{name}.yaml") for name in (LOCAL, NAME)},
 )

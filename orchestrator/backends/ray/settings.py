@@ -1,12 +1,25 @@
 """The section `ray` of cluster/*.yaml."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from orchestrator.spec.cluster import Cluster
+from orchestrator.spec.cluster import Cluster, SectionSource
 from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
 LOCAL = "local"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeType:
+    """A node that the autoscaler of a cluster can add, as it declares it to Ray."""
+
+    cpus: Count
+    """Processors."""
+    memory_gib: Positive
+    """Main memory that jobs may use, GiB."""
+    devices: Natural = 0
+    """Accelerators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +34,32 @@ class RaySettings:
     """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
     """Main memory that jobs may use, GiB."""
+    dashboard: str | None = None
+    """Of an existing cluster, such as `http://127.0.0.1:8265`: `run --detach` starts the controller there, as a Ray
+    job. None: on this machine."""
+    node_types: Mapping[str, NodeType] = field(default_factory=dict)
+    """What the autoscaler of an existing cluster can add, by name; none: the cluster has the nodes that it has."""
 
     @property
     def embedded(self) -> bool:
         """Whether the cluster starts and ends with the controller."""
         return self.address == LOCAL
+
+
+def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
+    """Refuse what only an existing cluster can have, and a dashboard that is no address of one.
+
+    Raises:
+        MatrixError: names the key.
+    """
+    for key, given in (("node_types", ray.node_types), ("dashboard", ray.dashboard)):
+        if ray.embedded and given:
+            source.refuse(
+                f"{NAME}.{key}", f"needs an existing cluster, but {NAME}.address is {LOCAL}; name its address"
+            )
+    if ray.dashboard is not None and not ray.dashboard.startswith(("http://", "https://")):
+        source.refuse(f"{NAME}.dashboard", f"is {ray.dashboard!r}; allowed: an address such as http://127.0.0.1:8265")
+    return ray
 
 
 def ray_settings(cluster: Cluster) -> RaySettings:

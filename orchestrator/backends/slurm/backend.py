@@ -1,6 +1,6 @@
 """The SLURM backend: attempts as SLURM jobs, in pilot jobs, or both, each for stages of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.pilot.backend import PilotBackend
 from orchestrator.backends.slurm.pilot.pilot import find_pilots
 from orchestrator.backends.slurm.settings import SlurmSettings
+from orchestrator.spec.cell import Resources
 from orchestrator.store.location import StoreLocation
 
 
@@ -52,9 +53,9 @@ class SlurmBackend:
         self._stages = stages
         self._known: tuple[JobQueue, ...] = ()
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Pilot jobs are submitted only for stages that run in them."""
-        self._pilots.waiting_for_room(stages)
+        self._pilots.waiting_for_room(jobs)
 
     def pending_hosts(self) -> str:
         """Which pilot jobs are on their way."""

@@ -7,7 +7,7 @@ attempts only, and does not count as a retry of theirs.
 
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from orchestrator.backends.slurm.pilot.pilot import ending_of_run
 from orchestrator.backends.slurm.pilot.pool import PilotPool
 from orchestrator.backends.slurm.settings import RESERVED_GIB, PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
+from orchestrator.spec.cell import Resources
 from workloads.contract.metrics import read_beat
 
 PENDING_HOST = "pilot"
@@ -77,9 +78,10 @@ class PilotBackend:
         """Whether what waits for room is of a stage that runs in pilot jobs."""
         self._closed = False
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """A job that becomes a SLURM job of its own is no reason for a pilot job."""
-        self._waits = self._settings.stages is None or not set(stages).isdisjoint(self._settings.stages)
+        own = self._settings.stages
+        self._waits = own is None or any(stage in own for stage, _ in jobs)
 
     def pending_hosts(self) -> str:
         """Which pilot jobs are on their way."""
