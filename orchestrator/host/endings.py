@@ -128,6 +128,11 @@ def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | 
     times = [raw.get(key) for key in ("started", "ended")]
     if not all(time is None or isinstance(time, int | float) for time in times):
         return None
-    failed_on = {"failed_on": str(raw["failed_on"])} if raw.get("failed_on") else {}
-    detail = str(raw.get("detail", ""))
-    return {"ending": raw["ending"], "detail": detail, "started": times[0], "ended": times[1], **failed_on}
+    return {
+        "ending": raw["ending"],
+        "detail": str(raw.get("detail", "")),
+        "started": times[0],
+        "ended": times[1],
+        "failed_on": str(raw.get("failed_on", "")),
+        "short_limit": raw.get("short_limit") is True,
+    }

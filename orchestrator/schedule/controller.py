@@ -7,12 +7,13 @@ and the ledger hold all it did, so that a restart runs the same code as a start.
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report
+from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report, WorkPlanning
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, OrchestratorError, StoreError
 from orchestrator.schedule.attempt_monitor import AttemptFinding, AttemptMonitor
 from orchestrator.schedule.budget import Spending
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control.commands import CommandHandler
+from orchestrator.schedule.expectations import expected_work
 from orchestrator.schedule.failures import FailedJob, failed_of
 from orchestrator.schedule.host_exclusion import host_endings
 from orchestrator.schedule.job_states import IllegalTransition, JobStates
@@ -28,6 +29,8 @@ from workloads.runtime.fault_points import point
 
 SHORTEST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
+WORK_S = 10.0
+"""Between two looks at how much work is ready, which cost time in proportion to the jobs."""
 
 
 class Controller:
@@ -50,6 +53,7 @@ class Controller:
         self._ended_badly: list[tuple[str, str, str]] = []
         self._only_unknown_since: float | None = None
         self._pause_s = SHORTEST_PAUSE_S
+        self._work_told_at = float("-inf")
         self._on_accepted: Callable[[], None] | None = None
         self.note = ""
         """Why it ended with work left."""
@@ -174,6 +178,8 @@ class Controller:
             reconciler.record_submission(result)
         self._keep_to_budget()
         if self._events.tick_due(now):
+            if isinstance(backend, Autoscaling):
+                self._events.backend_requests(backend.pending_hosts())
             reconciler.flush()
             point("ticket.recorded")
             reconciler.exclusion.report(self._events, self._clock.monotonic(), has_choice=reconciler.placer.has_choice)
@@ -246,6 +252,9 @@ class Controller:
             held = self._spending.held_back
             ready = (job for job in self._states.ready() if job.id not in held)
             backend.waiting_for_room(self._reconciler.placer.waiting(ready))
+        if isinstance(backend, WorkPlanning) and self._clock.monotonic() - self._work_told_at >= WORK_S:
+            self._work_told_at = self._clock.monotonic()
+            backend.expected_work(expected_work(self._states.ready(), self._context.forecaster))
 
     def _may_place(self, now: float) -> bool:
         able = not self.shutdown.stopping and not self.shutdown.leaving and not self._store.unresponsive

@@ -172,6 +172,7 @@ class Reconciler:
                     share=_share(job),
                     memory_remedies=job.spec.memory_remedies,
                     detail=detail,
+                    short_limit=finding.short_limit,
                 )
                 self._ledger.record_charges(job.fingerprint, after.charges)
                 self._follow(job, after, trace)
@@ -182,7 +183,7 @@ class Reconciler:
                     self.placer.enqueue([job])
         if finding.successor and not successor:
             self.orphaned.append(finding.successor)
-        counts = began and counts_for_host(ending, moved=moved)
+        counts = began and not finding.short_limit and counts_for_host(ending, moved=moved)
         for host in blamed(watched.hosts, ending, finding.failed_on) if counts else ():
             self.exclusion.add(
                 HostEnding(

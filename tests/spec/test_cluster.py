@@ -93,7 +93,7 @@ def test_an_option_leaves_what_shares_an_anchor_alone(tmp_path: Path) -> None:
         (
             ["slurm.every.partion=short"],
             "--set: slurm.every.partion is unknown; did you mean 'partition'?; allowed: partition, account, qos, "
-            "constraint, minutes, gpus, nodes, at_once, sbatch",
+            "constraint, minutes, least_minutes, gpus, nodes, at_once, sbatch",
         ),
         (["grace_s=-1"], "--set: grace_s is -1.0; allowed: 0 and more"),
         (["grace_s"], "--set: 'grace_s' is not a setting; write KEY=VALUE, such as grace_s=60"),

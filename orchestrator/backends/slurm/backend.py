@@ -10,12 +10,14 @@ from orchestrator.backends.protocol import (
     Adoption,
     Autoscaling,
     Backend,
+    ExpectedWork,
     HostShare,
     JobQueue,
     PlacingBackend,
     QueueingBackend,
     Report,
     Submission,
+    WorkPlanning,
 )
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend
 from orchestrator.backends.slurm.core.commands import SlurmSilent
@@ -57,9 +59,13 @@ class SlurmBackend:
         """Pilot jobs are submitted only for stages that run in them."""
         self._pilots.waiting_for_room(jobs)
 
+    def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
+        """As `PilotBackend.expected_work`."""
+        self._pilots.expected_work(work)
+
     def pending_hosts(self) -> str:
-        """Which pilot jobs are on their way."""
-        return self._pilots.pending_hosts()
+        """Which pilot jobs are on their way, and what sbatch does not take now."""
+        return "; ".join(filter(None, (self._jobs.pending_hosts(), self._pilots.pending_hosts())))
 
     def queues(self) -> Sequence[JobQueue]:
         """SLURM's queue, for the stages that become jobs; it takes nothing while SLURM does not answer.
@@ -126,4 +132,5 @@ if TYPE_CHECKING:
     _both = SlurmBackend(_jobs, _pilots, ())
     _queueing: tuple[QueueingBackend, QueueingBackend] = _jobs, _both
     _placing: tuple[PlacingBackend, PlacingBackend] = _pilots, _both
-    _autoscaling: tuple[Autoscaling, Autoscaling] = _pilots, _both
+    _autoscaling: tuple[Autoscaling, Autoscaling, Autoscaling] = _jobs, _pilots, _both
+    _planning: tuple[WorkPlanning, WorkPlanning] = _pilots, _both
