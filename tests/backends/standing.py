@@ -81,20 +81,20 @@ class Standing:
         self.head = self._start(*options, f"--temp-dir={self.folder}", inside=inside, more=more)
 
     def add_node(
-        self, cpus: int, name: str = "", *options: str, inside: Sequence[str] = (), ip: str = "127.0.0.1"
+        self, cpus: int, name: str = "", *, inside: Sequence[str] = (), ip: str = "127.0.0.1", **variables: str
     ) -> Marked:
         """Another raylet on this machine, with processes of its own mark.
 
         Args:
             cpus: of the node.
             name: of its host.
-            options: of `ray start`.
             inside: the command that runs `ray start`, such as `unshare`.
             ip: address of the node.
+            variables: of the node alone.
         """
         named = [f"--labels={HOST_LABEL}={name}"] if name else []
-        where = (f"--address={self.address}", f"--node-ip-address={ip}")
-        return self._start(*where, f"--num-cpus={cpus}", *named, *options, inside=inside)
+        where = (f"--address={self.address}", f"--node-ip-address={ip}", f"--num-cpus={cpus}")
+        return self._start(*where, *named, inside=inside, more=variables)
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""

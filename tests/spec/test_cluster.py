@@ -370,3 +370,9 @@ def test_variables_are_named_or_begin_alike(tmp_path: Path, root: Path) -> None:
         path.write_text(f"backend: fake\nenvironment:\n  jobs: ['{wrong}']\n")
         with pytest.raises(MatrixError, match=r"lab\.yaml:3: environment\.jobs has .*such as DATA_\*"):
             load_cluster(path, root)
+
+
+def test_a_scratch_folder_of_ray_is_the_same_on_each_node(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: ray\nray: {address: auto, scratch: here}\n")
+    with pytest.raises(MatrixError, match=r"here\.yaml:2: ray\.scratch is 'here'; write an absolute path, such as /s"):
+        load_cluster(path, tmp_path)

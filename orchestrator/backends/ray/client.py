@@ -8,6 +8,7 @@ processes are gone. On a standing cluster the new child takes the same attempts 
 import hashlib
 import os
 import secrets
+import sys
 import threading
 import time
 from collections import Counter
@@ -55,6 +56,9 @@ class RayBackend:
             "devices": devices if context.needs_devices else 0,
             "memory_gib": machine_gib() * MEMORY_SHARE if ray.memory_gib is None else ray.memory_gib,
             **host,
+            "python": sys.executable,
+            "scratch": ray.scratch or "",
+            "scratch_gib": ray.scratch_gib,
             "study": hashlib.sha256(str(context.home.resolve()).encode()).hexdigest()[:16],
             "orphan_s": context.orphan_s,
             "idle_s": context.idle_s,

@@ -16,6 +16,7 @@ os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits 
 
 import ray
 
+from orchestrator.backends.ray.apart import NodesApart
 from orchestrator.backends.ray.connect import connect
 from orchestrator.backends.ray.demand import Demand
 from orchestrator.backends.ray.gang import GangReports, shares_of
@@ -45,6 +46,7 @@ class RayCluster:
         self._work_of: dict[str, Path] = {}
         self._lost = Lost()
         self._gangs = GangReports()
+        self._apart = NodesApart()
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
         self._hosts = Membership(settings)
@@ -158,9 +160,13 @@ class RayCluster:
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
             self._gangs.forget(attempt)
+            self._apart.forget(attempt)
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts.living if host.identity is not None]
         answers = self._hosts.ask(started, lambda host: host.actor.poll.remote(list(forget)))
+        # Of several hosts none is apart.
+        first = {attempt: hosts[0] for attempt, hosts in self._hosts_of.items()}
+        self._apart.fetch(self._hosts, answers, first, self._work_of)
         self._stop_on_draining_nodes()
         for host in started:
             answer = answers.get(host.token)
@@ -229,7 +235,10 @@ class RayCluster:
             return self._lost.report(attempt, work, number, ending=host.ending, why=host.why)
         if host.token not in answers:
             return {"attempt": attempt, "phase": "unknown", "detail": f"the host on {host.name} does not answer"}
-        known = answers[host.token].get(attempt) or ended_report(attempt, work, number)
+        answered = answers[host.token].get(attempt)
+        if answered is not None:
+            return self._apart.report(answered, host) if host.apart else dict(answered)
+        known = ended_report(attempt, work, number)
         return known or {"attempt": attempt, "phase": "missing", "detail": f"the host on {host.name} does not know it"}
 
     def _stop_on_draining_nodes(self) -> None:

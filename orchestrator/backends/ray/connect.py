@@ -1,5 +1,7 @@
 """Connects to Ray: an embedded one is started, a standing one is joined."""
 
+import contextlib
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +39,9 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
         return folder.parent.name  # Ray's own folder lies in one that is named by its owner
     _check_reachable(settings["address"])
     try:
-        ray.init(address=settings["address"], **quiet)
+        # Ray puts the current folder on the import path of its processes on all nodes, and ours is the study's code.
+        with contextlib.chdir(os.sep):
+            ray.init(address=settings["address"], **quiet)
     except (RayError, OSError, RuntimeError, ValueError) as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise BackendError(_refused(settings["address"], first)) from error

@@ -15,6 +15,7 @@ from orchestrator.backends.ray.hosts import (
     find_hosts,
     host_name,
     node_share,
+    put_code,
     remove_group,
     start_host,
 )
@@ -39,6 +40,7 @@ class Membership:
         self._settings = settings
         self._embedded = settings["address"] == "local"
         self._identity = {"digest": settings["digest"], "versions": library_versions()}
+        self._code = put_code(settings)
         self._types = settings.get("node_types", {})
         self._grows = bool(self._types)
         """Whether an autoscaler adds nodes, and removes those that nobody holds."""
@@ -111,7 +113,7 @@ class Membership:
             if self._name(node) in held or node["NodeID"] in self.draining | self._broken_nodes:
                 continue
             if self._is_needed(node_share(node, embedded=self._embedded), needs) and self._is_free(node):
-                self.living.append(start_host(node, self._settings))
+                self.living.append(start_host(node, self._settings, self._code))
 
     def _is_free(self, node: Mapping[str, Any]) -> bool:
         """Whether nobody else holds a part of a node: then the autoscaler is to add another for us."""
@@ -208,4 +210,4 @@ class Membership:
 def _last_line(error: Exception) -> str:
     """The last line of an error that comes with a traceback of another process."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].removeprefix("RuntimeError: ") if lines else type(error).__name__

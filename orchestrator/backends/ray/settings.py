@@ -8,6 +8,7 @@ from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
 LOCAL = "local"
+SCRATCH_GIB = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,11 @@ class RaySettings:
     """Accelerators that jobs may use."""
     memory_gib: Positive | None = None
     """Main memory that jobs may use, GiB."""
+    scratch: str | None = None
+    """Folder on each node that does not see `outputs/`, for its attempts; a node's own `ECHO_MATRIX_SCRATCH` goes
+    before; null: the system's temporary folder."""
+    scratch_gib: Positive = SCRATCH_GIB
+    """What that folder may hold, GiB; ended attempts go first."""
     dashboard: str | None = None
     """Of an existing cluster, such as `http://127.0.0.1:8265`: `run --detach` starts the controller there, as a Ray
     job. None: on this machine."""
@@ -47,7 +53,7 @@ class RaySettings:
 
 
 def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
-    """Refuse what only an existing cluster can have, and a dashboard that is no address of one.
+    """Refuse what only an existing cluster can have, a dashboard that is no address, and a relative scratch folder.
 
     Raises:
         MatrixError: names the key.
@@ -59,6 +65,8 @@ def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
             )
     if ray.dashboard is not None and not ray.dashboard.startswith(("http://", "https://")):
         source.refuse(f"{NAME}.dashboard", f"is {ray.dashboard!r}; allowed: an address such as http://127.0.0.1:8265")
+    if ray.scratch is not None and not ray.scratch.startswith("/"):
+        source.refuse(f"{NAME}.scratch", f"is {ray.scratch!r}; write an absolute path, such as /scratch/me")
     return ray
 
 
