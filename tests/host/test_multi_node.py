@@ -11,8 +11,8 @@ import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
 from orchestrator.host.endings import ENDED
-from orchestrator.host.exchange import Exchange, NodeEnd, NodeNews, node_file
-from orchestrator.host.multi_node import ranks_of_node, root_failure
+from orchestrator.host.exchange import Exchange, Meeting, NodeEnd, NodeNews, node_file
+from orchestrator.host.multi_node import NodeFailure, await_meeting, ranks_of_node, root_failure
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.store.files import FilesStore
@@ -195,3 +195,13 @@ def test_a_node_whose_leader_is_lost_before_the_ranks_meet_does_not_wait(two: Tw
     wire.cut = True
     report = two.ended(submission, 1)
     assert (report["ending"], report["failed_on"]) == ("node_lost", "left")
+
+
+def test_a_leader_that_was_quick_leaves_its_meeting_to_the_others() -> None:
+    wire, ranks = Wire(), ranks_of_node(2, 1, 2)
+    meeting = Meeting(address="here", port=1, resume=None)
+    wire.sides[0].tell({"meeting": meeting, "end": NodeEnd(ending="ok", detail="", ended=1.0)})
+    assert await_meeting(wire.sides[1], ranks, lambda: False) == meeting
+    wire.sides[0].tell({"end": NodeEnd(ending="error", detail="", ended=1.0)})
+    ended = await_meeting(wire.sides[1], ranks, lambda: False)
+    assert isinstance(ended, NodeFailure) and ended.detail == "node 0 has ended before this one began"
