@@ -69,6 +69,8 @@ class ExcludedCell:
 
 def cell_id(row: str, axes: tuple[tuple[str, str], ...], seed: int) -> str:
     """`ROW/AXIS=VALUE/s0`."""
+    if not axes:
+        return f"{row}/s{seed}"
     return "/".join((row, *(f"{axis}={value}" for axis, value in axes), f"s{seed}"))
 
 
