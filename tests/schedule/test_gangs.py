@@ -13,6 +13,7 @@ from toy_study import Toy, make_job, make_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
+from orchestrator.plan.estimates import JobEstimate
 from orchestrator.schedule.host_exclusion import blamed
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.launcher import read_intent, write_intent
@@ -33,8 +34,12 @@ def needs(devices: int, nodes: int | None = None, cpus: int = 1) -> Resources:
     return Resources(cpus=cpus, devices=devices, memory_gib=1.0, minutes=1.0, ranks=ranks, nodes=nodes)
 
 
+def lasts(seconds: float) -> JobEstimate:
+    return JobEstimate(seconds=seconds, basis="measured")
+
+
 def job(name: str, resources: Resources, seconds: float = 10.0) -> SimulatedJob:
-    return SimulatedJob(id=name, stage="train", resources=resources, seconds=seconds, estimate_s=seconds)
+    return SimulatedJob(id=name, stage="train", resources=resources, seconds=seconds, estimate=lasts(seconds))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_a_host_without_devices_takes_no_share_of_a_job_with_devices() -> None:
 def test_its_reservation_is_of_as_many_hosts_from_when_the_last_of_them_is_free() -> None:
     reservations = Reservations()
     for name, until in (("a", 30.0), ("b", 10.0), ("c", 20.0)):
-        reservations.reserve(name, Placement(host=name, cpus=1, devices=(0, 1, 2)), 1.0, until)
+        reservations.reserve(name, Placement(host=name, cpus=1, devices=(0, 1, 2)), 1.0, 0.0, lasts(until))
     rooms = reservations.rooms([host("a"), host("b"), host("c")])
     promise = promise_for(JobShape(1, 4, 1.0, "train", 2), rooms, 0.0)
     assert promise is not None and promise.begin == 20.0
@@ -146,7 +151,7 @@ def mixed(draw: st.DrawFn) -> list[SimulatedJob]:
 def test_every_job_gets_all_its_shares_at_once_on_different_hosts_and_no_device_is_shared(
     jobs: list[SimulatedJob], sizes: list[int], seed: int
 ) -> None:
-    jobs = [replace(one, estimate_s=one.seconds * (1.0 + (n * 7 + seed) % 5)) for n, one in enumerate(jobs)]  # wrong
+    jobs = [replace(one, estimate=lasts(one.seconds * (1.0 + (n * 7 + seed) % 5))) for n, one in enumerate(jobs)]
     schedule = simulate(jobs, [host(f"h{n}", size) for n, size in enumerate(sizes)])
     for one in jobs:
         shares = [share for share in schedule.attempts if share.job == one.id]
@@ -168,21 +173,21 @@ def test_a_job_that_is_first_begins_by_the_time_of_its_first_reservation(
     hosts = [host(f"h{n}", size) for n, size in enumerate(sizes)]
     known = {one.id: one for one in jobs}
     ranks = {one.id: float(len(jobs) - n) for n, one in enumerate(jobs)}  # in the order of the list
-    queue = ReadyQueue(ranks, {one.id: one.seconds for one in jobs}, hosts)
+    queue = ReadyQueue(ranks, {one.id: one.estimate for one in jobs}, hosts=hosts)
     queue.add(jobs)
     reservations, begun, now = Reservations(), set[str](), 0.0
     running, promised = dict[str, float](), dict[str, float]()
     while len(begun) < len(jobs):
-        for name, placement in queue.place(reservations.rooms(hosts), lambda one: one not in begun, 99, now=now):
+        for name, placement in queue.place(reservations.rooms(hosts, now), lambda one: one not in begun, 99, now=now):
             running[name] = now + known[name].seconds
-            reservations.reserve(name, placement, known[name].resources.memory_gib, running[name])
+            reservations.reserve(name, placement, known[name].resources.memory_gib, now, known[name].estimate)
             begun.add(name)
             assert now <= promised.get(name, math.inf)
         first = next((one for one in jobs if one.id not in begun), None)
         if first is None:
             break
         shape = Spread(hosts).shape(first.resources, "train")
-        promise = promise_for(shape, reservations.rooms(hosts), now)
+        promise = promise_for(shape, reservations.rooms(hosts, now), now)
         assert promise is not None
         promised.setdefault(first.id, promise.begin)
         now = min(running.values())
@@ -278,7 +283,7 @@ def test_a_gang_begins_when_a_host_that_it_lacks_has_joined(tmp_path: Path) -> N
 def test_an_autoscaler_is_asked_for_each_share_of_a_gang(tmp_path: Path) -> None:
     jobs = [make_job("train", "train/a", resources=needs(8, 2, cpus=4)), make_job("train", "train/b")]
     plan = make_plan(jobs)
-    placer = Placer(JobStates(plan, plan.jobs, frozenset(), {}), lambda job: 1.0)
+    placer = Placer(JobStates(plan, plan.jobs, frozenset(), {}), lambda job: lasts(1.0))
     assert {(one.cpus, one.devices): number for (_, one), number in placer.waiting(jobs).items()} == {
         (2, 4): 2,
         (1, 0): 1,

@@ -117,9 +117,7 @@ class RayCluster:
             for share in shares_of(submission):
                 name = share["placement"]["host"]
                 by_host.setdefault(name, []).append(share)
-                needs[share["attempt"]] = Need(
-                    share["placement"]["cpus"], len(share["placement"]["devices"]), share["resources"]["memory_gib"]
-                )
+                needs[share["attempt"]] = need_on_a_host(share)
                 hosts_of.setdefault(submission["attempt"], []).append(name)
         for name in by_host:
             if name not in current:
@@ -259,6 +257,12 @@ def _name(host: RayHost | str) -> str:
 
 def _is_lost(host: RayHost | str) -> bool:
     return isinstance(host, str) or host.died_at is not None
+
+
+def need_on_a_host(share: Mapping[str, Any]) -> Need:
+    """What an attempt, or its share, holds of its host."""
+    placement = share["placement"]
+    return Need(placement["cpus"], len(placement["devices"]), share["resources"]["memory_gib"])
 
 
 def _preempted(report: dict[str, Any]) -> dict[str, Any]:
