@@ -128,6 +128,15 @@ class BackendGarbage:
     """For people."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SiteCapacity:
+    """The hosts that the jobs of a run may count on, there now or to come."""
+
+    where: str
+    """For people: where they are and what they have, such as `the Ray cluster at 'head:6379' has 2 nodes with ...`."""
+    hosts: tuple[HostShare, ...]
+
+
 def _as_read(settings: Any, _source: SectionSource) -> Any:
     return settings
 
@@ -154,10 +163,15 @@ class BackendPlugin:
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
     libraries: tuple[str, ...] = ()
     """Modules that it imports on the machine of the controller, and that the core installation does not have."""
-    preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
+    preflight: Callable[[PlannedRun, Callable[[str], None]], SiteCapacity | None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 
-    The second argument is told what does not stop the run."""
+    The second argument is told what does not stop the run. Returned are the hosts that it has or may get, where they
+    are known: a run of jobs that fit on none of them is refused."""
+    preview: Callable[[PlannedRun, Callable[[str], None]], SiteCapacity | None] = _accept
+    """The same for `plan`, within seconds: raises SiteError where the site answers and would refuse any run.
+
+    The second argument is told what would keep a run from starting now; a plan may be made far from its site."""
     scripts: Callable[[PlannedRun, BackendContext, Sequence[PlannedSubmission]], ScriptPlan] | None = None
     """The scripts that a run would send to a scheduler, for `plan --sbatch`; writes nothing. None: it sends none."""
     checks: Mapping[str, Callable[[PlannedRun], Iterable[CheckResult]]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from leftovers import Marked, expect_nothing, marked
@@ -27,8 +28,15 @@ START_S = 180.0
 class Standing:
     """One cluster: a head, and nodes that come and go."""
 
-    def __init__(self, cpus: int) -> None:
-        """Start the head; some 5 to 20 s."""
+    def __init__(self, cpus: int, command: Sequence[str] = (str(RAY),), **variables: str) -> None:
+        """Start the head; some 5 to 20 s.
+
+        Args:
+            cpus: of the head.
+            command: in the place of `ray`.
+            variables: beside `SETTINGS`, for all of its nodes.
+        """
+        self._command, self._variables = command, {**SETTINGS, **variables}
         self.folder = Path(tempfile.mkdtemp(prefix="em-standing-", dir="/tmp"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -38,9 +46,9 @@ class Standing:
             "--head", f"--port={port}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--temp-dir={self.folder}"
         )
 
-    def add_node(self, cpus: int) -> Marked:
+    def add_node(self, cpus: int, *options: str) -> Marked:
         """Another raylet on this machine, with processes of its own mark."""
-        return self._start(f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
+        return self._start(f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", *options)
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""
@@ -51,9 +59,9 @@ class Standing:
         head = "--head" in options
         with marked() as mark:
             done = subprocess.run(
-                [str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
+                [*self._command, "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
                 + (["--include-dashboard=false"] if head else []),
-                env={**os.environ, **SETTINGS},
+                env={**os.environ, **self._variables},
                 capture_output=True,
                 text=True,
                 timeout=START_S,

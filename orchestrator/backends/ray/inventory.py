@@ -1,0 +1,109 @@
+"""What a standing Ray cluster has and may get, asked before it is joined."""
+
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.backends.protocol import HostShare
+from orchestrator.backends.ray.address import (
+    ClusterSilent,
+    check_address,
+    check_reachable,
+    check_token,
+    unusable,
+)
+from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.errors import BackendError, SiteError
+from orchestrator.host.children import child_environment, python_command
+from orchestrator.host.code import CHECKOUT
+from orchestrator.host.environment import RAY, passed
+from orchestrator.wording import counted
+
+CHILD_S = 45.0  # for the process that asks: on a busy machine ray is imported for ten seconds
+SILENT = 4
+"""Its exit code where the cluster does not answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """What a cluster has, and may get."""
+
+    version: str
+    """Of its ray."""
+    nodes: tuple[HostShare, ...]
+    """Those that live and can have a host."""
+    may_come: tuple[HostShare, ...] = ()
+    """Kinds of nodes that its autoscaler may add, `name` being the kind's."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As a mapping for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> "Inventory":
+        """What `as_json` gave."""
+        nodes, may_come = (tuple(HostShare(**one) for one in read[key]) for key in ("nodes", "may_come"))
+        return cls(version=read["version"], nodes=nodes, may_come=may_come)
+
+    @property
+    def has_or_may_get(self) -> tuple[HostShare, ...]:
+        """What a job may count on some time: the living nodes, and each kind that may come."""
+        return (*self.nodes, *self.may_come)
+
+    def __str__(self) -> str:
+        has = f"{counted(len(self.nodes), 'node')} with {shapes(self.nodes)}" if self.nodes else "no node with a cpu"
+        return has + (f", and its autoscaler adds nodes with {shapes(self.may_come)}" if self.may_come else "")
+
+
+def shapes(shares: Iterable[HostShare]) -> str:
+    """The sizes among some nodes, each once, with how many have it."""
+    sizes = Counter((one.cpus, one.devices, round(one.memory_gib, 1)) for one in shares)
+    return "; ".join(
+        (f"{number} x " if number > 1 else "") + f"{counted(cpus, 'cpu')}, {counted(devices, 'device')}, {memory:g} GiB"
+        for (cpus, devices, memory), number in sizes.items()
+    )
+
+
+def read_inventory(address: str, environment: Mapping[str, str] = os.environ) -> Inventory:
+    """Ask the cluster at `ray.address` what it has; within seconds.
+
+    Raises:
+        ClusterSilent: nothing answers there.
+        SiteError: what answers cannot be used, since the address is none, or the token or a version is another; says
+            what to do.
+        BackendError: the child that asks has failed.
+    """
+    place = address
+    if address == "auto" and environment.get("RAY_ADDRESS"):
+        place = environment["RAY_ADDRESS"]
+    check_address(place)
+    if place != "auto":
+        check_reachable(place)
+    check_token(environment)
+    variables = child_environment(CHECKOUT, passed(environment, RAY))
+    try:
+        done = subprocess.run(
+            python_command("orchestrator.backends.ray.head", place),
+            cwd=os.sep,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=CHILD_S,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ClusterSilent(unusable(place, f"its head was asked for {CHILD_S:g} s without an answer")) from error
+    said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
+    match done.returncode:
+        case 0:
+            return Inventory.from_json(json.loads(done.stdout))
+        case code if code == REFUSED:
+            raise SiteError(said)
+        case code if code == SILENT:
+            raise ClusterSilent(said)
+        case code:
+            raise BackendError(unusable(place, f"asking its head failed with {code}: {said}"))
