@@ -37,6 +37,7 @@ FILES = {
     "backends/test_what_dies_under_ray.py": SERVICE,
     "backends/test_standing_ray.py": SERVICE,
     "backends/test_ray_refusals.py": SERVICE,
+    "backends/test_ray_doctor.py": SERVICE,
     "backends/test_ray_backend.py": SERVICE,
     "backends/test_ray_backend_contract.py": SERVICE,
     "backends/test_guide_backend.py": SERVICE,

@@ -71,6 +71,15 @@ class BackendContext:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteCapacity:
+    """The hosts that the jobs of a run may count on, there now or to come."""
+
+    where: str
+    """For people: where they are and what they have, such as `the Ray cluster at 'head:6379' has 2 nodes with ...`."""
+    hosts: tuple[HostShare, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     """What a run would submit: the subject of a preflight and of a backend's health checks."""
 
@@ -82,6 +91,12 @@ class PlannedRun:
     jobs: Iterable[Job]
     """Those that are not done; may be read once."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    store: StoreLocation | None = None
+    """Of the study, where a check asks for it."""
+    code_digest: str = ""
+    """Of the code that jobs would run, where a check asks for it."""
+    why_unrunnable: Callable[[SiteCapacity], str] = lambda _capacity: ""
+    """Which of the jobs fit on none of some hosts, and what to do; empty: each does. For checks."""
     takes_over: bool = False
     """Whether attempts of an earlier driver are open: then a site that does not answer is waited for."""
 
@@ -126,15 +141,6 @@ class BackendGarbage:
     path: Path
     what: str
     """For people."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteCapacity:
-    """The hosts that the jobs of a run may count on, there now or to come."""
-
-    where: str
-    """For people: where they are and what they have, such as `the Ray cluster at 'head:6379' has 2 nodes with ...`."""
-    hosts: tuple[HostShare, ...]
 
 
 def _as_read(settings: Any, _source: SectionSource) -> Any:

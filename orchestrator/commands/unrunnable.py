@@ -24,4 +24,4 @@ def unrunnable(jobs: Iterable[Job], capacity: SiteCapacity | None) -> str:
         return ""
     (first, why), *others = found.items()
     also = f" (nor can {', '.join(stage for stage, _ in others)} be run)" if others else ""
-    return f"{capacity.where}; stage {first} {why}{also}"
+    return f"{capacity.where}; stage {first}{also} {why}"

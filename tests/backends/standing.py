@@ -46,22 +46,23 @@ class Standing:
             "--head", f"--port={port}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", f"--temp-dir={self.folder}"
         )
 
-    def add_node(self, cpus: int, *options: str) -> Marked:
-        """Another raylet on this machine, with processes of its own mark."""
-        return self._start(f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}", *options)
+    def add_node(self, cpus: int, **variables: str) -> Marked:
+        """Another raylet on this machine, with processes of its own mark; `variables`: beside those of all nodes."""
+        options = (f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
+        return self._start(*options, **variables)
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""
         end(self.head)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *options: str) -> Marked:
+    def _start(self, *options: str, **variables: str) -> Marked:
         head = "--head" in options
         with marked() as mark:
             done = subprocess.run(
                 [*self._command, "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
                 + (["--include-dashboard=false"] if head else []),
-                env={**os.environ, **self._variables},
+                env={**os.environ, **self._variables, **variables},
                 capture_output=True,
                 text=True,
                 timeout=START_S,

@@ -18,6 +18,7 @@ from orchestrator.backends.ray.address import (
 from orchestrator.backends.ray.inventory import Inventory
 from orchestrator.backends.ray.preflight import preflight, preview
 from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.commands.plan.command import say_what_is_missing
 from orchestrator.commands.unrunnable import unrunnable
 from orchestrator.errors import SiteError
 from orchestrator.plan.job import Job
@@ -161,6 +162,27 @@ def test_a_stage_that_this_machine_cannot_run_is_refused_before_ray_starts(job: 
     assert why.startswith(f"the jobs run on this machine; stage {job.stage} needs 4096 cpus, 0 devices and ")
     assert why.endswith(f"lower resources.{job.stage} or another --cluster")
     assert unrunnable([job], preflight(planned(job, "local", {"HOME": "/"}), print)) == ""
+
+
+def test_a_plan_says_what_would_keep_a_run_from_starting(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    paper = open_study(root / "matrix.yaml", profile="paper")
+    say_what_is_missing(paper, paper.standings())
+    assert capsys.readouterr().err.startswith(
+        "note: cannot run here: the jobs run on this machine; stage data needs 16"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{free.getsockname()[1]}"
+    cluster = dataclasses.replace(BUILT_IN, sections={"ray": RaySettings(address=closed)})
+    say_what_is_missing(paper.changed(cluster=cluster), paper.standings())
+    assert capsys.readouterr().err == (
+        f"note: whether the cluster can run this is not known: ray.address is '{closed}': nothing answers there "
+        f"(Connection refused); {GUIDE}\n"
+    )
 
 
 def test_nodes_that_an_autoscaler_adds_count_as_what_a_cluster_may_get(job: Job) -> None:

@@ -26,6 +26,19 @@ def unusable(address: str, why: str, remedy: str = "") -> str:
     return f"ray.address is {address!r}: {why}; {remedy}"
 
 
+def place_of(address: str, environment: Mapping[str, str]) -> str:
+    """The HOST:PORT that `ray.address` stands for, where something listens; or `auto`, for Ray to look for.
+
+    Raises:
+        SiteError: it is no address. ClusterSilent: nothing listens there.
+    """
+    place = (environment.get("RAY_ADDRESS") or address) if address == "auto" else address
+    check_address(place)
+    if place != "auto":
+        check_reachable(place)
+    return place
+
+
 def check_address(place: str) -> None:
     """Refuse what is no address.
 

@@ -4,16 +4,15 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.backends.protocol import HostShare
 from orchestrator.backends.ray.address import (
     ClusterSilent,
-    check_address,
-    check_reachable,
     check_token,
+    place_of,
     unusable,
 )
 from orchestrator.backends.ray.pipe import REFUSED
@@ -72,38 +71,51 @@ def read_inventory(address: str, environment: Mapping[str, str] = os.environ) ->
     """Ask the cluster at `ray.address` what it has; within seconds.
 
     Raises:
-        ClusterSilent: nothing answers there.
-        SiteError: what answers cannot be used, since the address is none, or the token or a version is another; says
-            what to do.
-        BackendError: the child that asks has failed.
+        ClusterSilent, SiteError, BackendError: see `ask_in_child`; no address, or no token where one is to be sent.
     """
-    place = address
-    if address == "auto" and environment.get("RAY_ADDRESS"):
-        place = environment["RAY_ADDRESS"]
-    check_address(place)
-    if place != "auto":
-        check_reachable(place)
+    place = place_of(address, environment)
     check_token(environment)
-    variables = child_environment(CHECKOUT, passed(environment, RAY))
+    return Inventory.from_json(json.loads(ask_in_child("head", (place,), place, environment, CHILD_S)))
+
+
+def ask_in_child(
+    module: str, arguments: Sequence[str], place: str, environment: Mapping[str, str], within_s: float, said: str = ""
+) -> str:
+    """What a module of this package prints, run in a child process, which alone imports ray.
+
+    Args:
+        module: its name.
+        arguments: of its command line.
+        place: of the cluster that it asks.
+        environment: of this process.
+        within_s: for all of it.
+        said: to its standard input.
+
+    Raises:
+        ClusterSilent: nothing answers there.
+        SiteError: what answers cannot be used, since the token or a version is another; says what to do.
+        BackendError: the child has failed.
+    """
     try:
         done = subprocess.run(
-            python_command("orchestrator.backends.ray.head", place),
+            python_command(f"orchestrator.backends.ray.{module}", *arguments),
             cwd=os.sep,
-            env=variables,
+            env=child_environment(CHECKOUT, passed(environment, RAY)),
+            input=said,
             capture_output=True,
             text=True,
-            timeout=CHILD_S,
+            timeout=within_s,
             start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
-        raise ClusterSilent(unusable(place, f"its head was asked for {CHILD_S:g} s without an answer")) from error
-    said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
+        raise ClusterSilent(unusable(place, f"it was asked for {within_s:g} s without an answer")) from error
+    words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
     match done.returncode:
         case 0:
-            return Inventory.from_json(json.loads(done.stdout))
+            return done.stdout
         case code if code == REFUSED:
-            raise SiteError(said)
+            raise SiteError(words)
         case code if code == SILENT:
-            raise ClusterSilent(said)
+            raise ClusterSilent(words)
         case code:
-            raise BackendError(unusable(place, f"asking its head failed with {code}: {said}"))
+            raise BackendError(unusable(place, f"asking it failed with {code}: {words}"))

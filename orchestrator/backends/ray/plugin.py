@@ -5,6 +5,7 @@ from collections.abc import Callable
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, PlannedRun, SiteCapacity
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
+from orchestrator.backends.ray.node_checks import nodes
 from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, local_share, ray_settings
 from orchestrator.spec.cluster import Cluster
 
@@ -35,7 +36,7 @@ PLUGIN = BackendPlugin(
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
     preflight=_preflight,
     preview=_preview,
-    checks={"temporary": temporary, "ray": connection},
+    checks={"temporary": temporary, "ray": connection, "nodes": nodes},
     leftovers=leftovers,
     local_share=local_share,
     templates={name: (__package__, f"{name}.yaml") for name in (LOCAL, NAME)},

@@ -1,4 +1,4 @@
-"""Preflight of Ray, before anything is recorded or started: its cluster can be used, and has hosts that jobs count on."""
+"""Preflight of Ray, before anything is recorded or started: is the cluster usable, and which hosts has it."""
 
 import os
 from collections.abc import Callable

@@ -78,10 +78,10 @@ def plan(
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
-    _preview(study, standings)
+    say_what_is_missing(study, standings)
 
 
-def _preview(study: Study, standings: Mapping[str, Standing]) -> None:
+def say_what_is_missing(study: Study, standings: Mapping[str, Standing]) -> None:
     """Say what would keep a run of these jobs from starting.
 
     Raises:
