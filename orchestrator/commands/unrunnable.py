@@ -22,6 +22,6 @@ def unrunnable(jobs: Iterable[Job], capacity: SiteCapacity | None) -> str:
             found.setdefault(stage, why.replace("resources.STAGE", f"resources.{stage}"))
     if not found:
         return ""
-    (first, why), *others = found.items()
-    also = f" (nor can {', '.join(stage for stage, _ in others)} be run)" if others else ""
-    return f"{capacity.where}; stage {first}{also} {why}"
+    first, why = next(iter(found.items()))
+    stages = f"stage {first}" if len(found) == 1 else f"stages {', '.join(found)}"
+    return f"{capacity.where}; that is too little for {stages}: {first} {why}"

@@ -101,5 +101,5 @@ def test_a_device_that_no_node_has_is_told_before_anything_runs(run: PlannedRun,
     assert unrunnable(run.jobs, capacity) == ""
     why = unrunnable([on_device], capacity)
     assert why.startswith(f"the Ray cluster at '{cluster.address}' has 2 nodes with ")
-    assert f"; stage {job.stage} needs " in why and "1 device and " in why
+    assert f"; that is too little for stage {job.stage}: {job.stage} needs " in why and "1 device and " in why
     assert why.endswith(f"choose a smaller --profile, lower resources.{job.stage} or another --cluster")
