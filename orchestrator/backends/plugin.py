@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.backends.check_result import CheckResult
 from orchestrator.backends.protocol import Backend, HostShare
@@ -77,6 +77,8 @@ class SiteCapacity:
     where: str
     """For people: where they are and what they have, such as `the Ray cluster at 'head:6379' has 2 nodes with ...`."""
     hosts: tuple[HostShare, ...]
+    is_all: bool = True
+    """False: these are what files say of a site that cannot be asked now, and it may have more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,22 @@ class BackendGarbage:
     """For people."""
 
 
+class RemoteDriver(Protocol):
+    """A controller that `run --detach` starts on another machine, which sees the study's folder."""
+
+    id: str
+    """For people; empty before `start`."""
+
+    def start(self, arguments: Sequence[str], *, python: str, code: Path, home: Path, out: Path) -> None:
+        """Start `echo-matrix ARGUMENTS`; `python` and `code` as here, if they are there. Its output goes to `out`."""
+
+    def exit_code(self) -> int | None:
+        """None: it has not ended, as far as is known."""
+
+    def output(self) -> str:
+        """What it has printed elsewhere than to `out`."""
+
+
 def _as_read(settings: Any, _source: SectionSource) -> Any:
     return settings
 
@@ -188,6 +206,8 @@ class BackendPlugin:
     """The backend's part of `gc`; called only while no attempt of the study is open."""
     local_share: Callable[[Cluster], LocalShare | None] = lambda _cluster: None
     """What of this machine the jobs may use; None: they run elsewhere."""
+    remote_driver: Callable[[Cluster], RemoteDriver | None] = lambda _cluster: None
+    """Where `run --detach` starts the controller; None: on this machine."""
     templates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """NAME of a cluster file that `init` writes -> package, and the file in it; `$stage` stands for a stage."""
     publishes_results: bool = True

@@ -30,6 +30,7 @@ from orchestrator.host.processes import FILE as PROCESSES
 from orchestrator.host.processes import end_leftovers, write_processes
 from orchestrator.host.publish import Provenance, publish
 from orchestrator.host.retry import is_storage_failure, retry_call
+from orchestrator.host.scratch import Scratch
 from orchestrator.host.stored_checkpoints import CheckpointUploader
 from orchestrator.host.warm_server import WarmServerSupervisor
 from orchestrator.store.protocol import Store
@@ -64,6 +65,8 @@ class NodeContext:
     closed: threading.Event = field(default_factory=threading.Event)
     uploader: CheckpointUploader | None = None
     """Uploads checkpoints; None: other machines see the attempts' folders."""
+    scratch: Scratch | None = None
+    """Where the attempts' folders are on a machine that does not see the study's."""
 
 
 class AttemptRunner:
@@ -217,7 +220,7 @@ class AttemptRunner:
             attempt,
             "fetching",
             "its inputs cannot be fetched, or its folder cannot be written",
-            lambda: prepare(attempt, self._context.store, lambda: self._abandoned(attempt)),
+            lambda: self._take_and_prepare(attempt),
             self._context.fetch_s,
         )
         if not prepared:
@@ -227,6 +230,11 @@ class AttemptRunner:
         with self._context.lock:
             attempt.prepared = True
         self._fork(attempt)
+
+    def _take_and_prepare(self, attempt: HostAttempt) -> bool:
+        if self._context.scratch is not None:
+            self._context.scratch.take(attempt.work)
+        return prepare(attempt, self._context.store, lambda: self._abandoned(attempt))
 
     def _fork(self, attempt: HostAttempt) -> None:
         """Fork the ranks once both request and server are ready; called when either becomes so, and idempotent."""

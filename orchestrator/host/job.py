@@ -76,6 +76,8 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
         report = _run_to_end(node, submission, end, lambda: job_time(environment))
     finally:
         node.close()
+    if report["ending"] == "timed_out" and description.get("short_limit"):
+        report = {**report, "short_limit": True}
     write_ended(work, report, node_file(ENDED, rank))
     if not leads and report["ending"] != "ok":
         _await_leading_node(work, submission)

@@ -43,6 +43,8 @@ class JobEstimate:
     basis: Basis
     is_assumed: bool = False
     """Whether its FLOPs were divided by an assumed rate."""
+    observations: int = 0
+    """Jobs measured with this backend on which a `measured` one rests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +241,11 @@ class Forecaster:
                 found = sums.get((profile, *key))
                 if found is not None and (found.timed_flops or not flops):
                     known = flops is not None or profile != ANY
-                    return JobEstimate(seconds=found.seconds_of(flops, devices), basis="measured" if known else "guess")
+                    return JobEstimate(
+                        seconds=found.seconds_of(flops, devices),
+                        basis="measured" if known else "guess",
+                        observations=found.number if known and self._classes[devices > 0].of_backend else 0,
+                    )
         stages = {key[1]: one for key, one in sums.items() if key[0] == ANY and len(key) == 2}
         if flops is not None:
             timed = [one for one in stages.values() if one.timed_flops]

@@ -168,6 +168,7 @@ class Reconciler:
                     share=_share(job),
                     memory_remedies=job.spec.memory_remedies,
                     detail=detail,
+                    short_limit=finding.short_limit,
                 )
                 self._ledger.record_charges(job.fingerprint, after.charges)
                 self._follow(job, after, trace)
@@ -178,7 +179,7 @@ class Reconciler:
                     self.placer.enqueue([job])
         if finding.successor and not successor:
             self.orphaned.append(finding.successor)
-        if began and counts_for_host(ending, moved=moved):
+        if began and not finding.short_limit and counts_for_host(ending, moved=moved):
             self.exclusion.add(
                 HostEnding(
                     host=watched.host,

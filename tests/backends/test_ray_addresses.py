@@ -17,7 +17,7 @@ from orchestrator.backends.ray.address import (
 )
 from orchestrator.backends.ray.inventory import Inventory
 from orchestrator.backends.ray.preflight import preflight, preview
-from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.ray.settings import NodeType, RaySettings
 from orchestrator.commands.plan.command import say_what_is_missing
 from orchestrator.commands.unrunnable import unrunnable
 from orchestrator.errors import SiteError
@@ -174,7 +174,7 @@ def test_a_plan_says_what_would_keep_a_run_from_starting(
     paper = open_study(root / "matrix.yaml", profile="paper")
     say_what_is_missing(paper, paper.standings())
     note = capsys.readouterr().err
-    assert note.startswith("note: cannot run here: the jobs run on this machine; that is too little for stage")
+    assert note.startswith("note: cannot run there: the jobs run on this machine; that is too little for stage")
     assert "train" in note and note.count("\n") == 1
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -192,12 +192,17 @@ def test_nodes_that_an_autoscaler_adds_count_as_what_a_cluster_may_get(job: Job)
     kind = HostShare(name="gpu", cpus=16, devices=8, memory_gib=200.0)
     has = Inventory(version="2.60.0", nodes=(node, node))
     may = dataclasses.replace(has, may_come=(kind,))
-    assert str(has) == "2 nodes with 2 x 8 cpus, 0 devices, 30 GiB"
-    assert str(may) == f"{has}, and its autoscaler adds nodes with 16 cpus, 8 devices, 200 GiB"
+    assert has.words({}) == "2 nodes with 2 x 8 cpus, 0 devices, 30 GiB"
+    types = {"gpu": NodeType(cpus=16, devices=8, memory_gib=200.0)}
+    assert may.words({}) == (
+        f"{has.words({})}; its autoscaler could add nodes with 16 cpus, 8 devices, 200 GiB, but ray.node_types names "
+        "none"
+    )
+    assert may.words(types) == f"{has.words({})}, and its autoscaler adds nodes with 16 cpus, 8 devices, 200 GiB"
     assert Inventory.from_json(may.as_json()) == may
     jobs = [on(job, devices=8), on(job, cpus=1)]
-    why = unrunnable(jobs, SiteCapacity(where=f"the cluster has {has}", hosts=has.has_or_may_get))
+    why = unrunnable(jobs, SiteCapacity(where=f"the cluster has {has.words({})}", hosts=may.has_or_may_get({})))
     assert why.startswith("the cluster has 2 nodes with 2 x 8 cpus, 0 devices, 30 GiB; that is too little for stage ")
     assert "8 devices and" in why and "the largest has 8 cpus, 0 devices and 30.0 GiB; choose a smaller" in why
-    assert unrunnable(jobs, SiteCapacity(where="", hosts=may.has_or_may_get)) == ""
+    assert unrunnable(jobs, SiteCapacity(where="", hosts=may.has_or_may_get(types))) == ""
     assert "the largest has 0 cpus" in unrunnable(jobs, SiteCapacity(where="no node", hosts=()))

@@ -56,10 +56,10 @@ def test_a_node_that_is_well_is_one_line_and_its_facts_are_there_for_programs() 
         ),
         ({"devices": 7}, "bad", "Ray counts 8 devices, 7 can be used there", "start Ray there with --num-gpus of what"),
         (
-            {"shared": False},
+            {"shared": False, "bucket": False},
             "bad",
-            "does not see the driver's folder at /shared/outputs",
-            "put ECHO_MATRIX_HOME on a f",
+            "takes no jobs: does not see the driver's outputs/",
+            "put ECHO_MATRIX_HOME on a file system that all nodes share, at the same path, or the results on S3",
         ),
         ({"writable": False}, "bad", "may not write to /shared/outputs", "run Ray there as the user of the driver"),
         ({"free_bytes": 1 << 30}, "bad", "1.0 GiB free in /shared/outputs", "free some space there"),
@@ -114,6 +114,12 @@ def test_clock_network_and_hosts_of_other_code_are_told() -> None:
         "lead to"
     )
     assert "has a host of this code" in node_result(node, HERE, "aaaaaaaaaaaaaaaa").says
+
+
+def test_a_node_of_a_study_in_a_bucket_need_not_see_the_folder() -> None:
+    found = node_result({**NODE, "facts": {**NODE["facts"], "shared": False, "folder": "/scratch"}}, HERE)
+    assert found.level == "ok"
+    assert "; does not see outputs/: attempts run in /scratch; store answers; " in found.says
 
 
 def test_a_node_without_an_answer_has_a_line_of_its_own() -> None:

@@ -23,7 +23,7 @@ OTHER_VERSION = "import sys, ray; ray.__version__ = '2.40.0'; from ray.scripts.s
 def guarded() -> Iterator[Standing]:
     """A cluster of another version of ray, with a token."""
     command = (sys.executable, "-c", OTHER_VERSION)
-    made = Standing(1, command, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN)
+    made = Standing(1, command=command, variables={"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN})
     yield made
     made.close()
 

@@ -76,7 +76,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
             progress.metric(step, "count", float(step))
             with checkpoints.writing(request, step, progress) as folder:
                 (folder / "count.txt").write_text(str(step))
-            time.sleep(0.0 if saved is not None else 0.3)
+            time.sleep(0.0 if saved is not None else request.config["data"].get("pause_s", 0.3))
         (out / "count.txt").write_text(f"8 from {first}")
     elif what == "deaf":
         (Path(request.work) / f"here-{rank}").touch()

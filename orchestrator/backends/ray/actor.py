@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.host.attempt_files import read_pieces
 from orchestrator.host.description import node_of
 from orchestrator.host.libraries import library_versions
 from orchestrator.host.machine import VISIBLE, visible_devices
@@ -28,19 +29,16 @@ OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
 class Host:
-    """What Ray runs on each node (`ray.remote(Host)`)."""
+    """What runs on each node (`entry.class_of_host`)."""
 
     def __init__(self, settings: Mapping[str, Any], devices: int) -> None:
         """Start the warm server first: it imports for seconds, meanwhile everything else goes on.
 
         Args:
-            settings: those of `host.description`; of a standing cluster `token`, `orphan_s` and `idle_s` too.
+            settings: those of `host.description`; of a standing cluster `orphan_s` and `idle_s` too, and `home_here`
+                and `scratch_gib` on a node that does not see the study's folder.
             devices: of the share; Ray names them in CUDA_VISIBLE_DEVICES.
-
-        Raises:
-            RuntimeError: this node does not see the study's folder.
         """
-        check_shared_folder(settings)
         with contextlib.suppress(OSError):  # at Ray's 1000 it and its server would be killed for memory before any rank
             OOM_SCORE.write_text(
                 Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii"
@@ -61,11 +59,18 @@ class Host:
     def hello(self) -> dict[str, Any]:
         """Its identity: a driver places attempts only on hosts with its own code and libraries."""
         self._contacted = time.monotonic()
-        return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
+        versions = library_versions()
+        return {"pid": os.getpid(), "digest": self._digest, "versions": versions, "apart": self._node.apart}
 
-    def keep_alive(self) -> bool:
-        """Jobs wait for room, so an idle host stays. Returns whether any attempt has not ended."""
-        self._contacted = self._wanted = time.monotonic()
+    def keep_alive(self, wanted: bool) -> bool:
+        """Take note of a driver whose jobs wait for room. Returns whether any attempt has not ended.
+
+        Args:
+            wanted: whether one of these jobs fits here; then an idle host stays.
+        """
+        self._contacted = time.monotonic()
+        if wanted:
+            self._wanted = self._contacted
         return self._node.busy
 
     def server(self) -> tuple[bool, str]:
@@ -88,6 +93,17 @@ class Host:
         self._node.forget(forget)
         return self._node.poll()
 
+    def files(self, wanted: Mapping[str, Mapping[str, Any]], limit: int) -> dict[str, dict[str, Any]]:
+        """What the driver lacks of attempts' files, bounded; for nodes that do not see the study's folder.
+
+        Args:
+            wanted: as of `FilesOfAttempts.wanted`.
+            limit: bytes, see `read_pieces`.
+        """
+        places = {attempt: self._node.folder_here(Path(one["work"])) for attempt, one in wanted.items()}
+        found = read_pieces({places[attempt]: one["have"] for attempt, one in wanted.items()}, limit)
+        return {attempt: found[place] for attempt, place in places.items()}
+
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
         self._node.stop(attempts)
@@ -109,7 +125,7 @@ class Host:
         busy_at = time.monotonic()
         while not self._leaving.wait(LOOK_S):
             now = time.monotonic()
-            if self._node.busy:
+            if self._node.busy or (self._node.apart and self._node.poll()):  # what has ended is to be fetched
                 busy_at = now
             if now - self._contacted > orphan_s:
                 self._end_attempts()
@@ -126,26 +142,6 @@ class Host:
         deadline = time.monotonic() + PUBLISH_S + self._node.longest_grace()
         while self._node.busy and time.monotonic() < deadline:
             time.sleep(LOOK_S)
-
-
-def check_shared_folder(settings: Mapping[str, Any]) -> None:
-    """Check that this node reads what the driver has just written to the study's folder.
-
-    Raises:
-        RuntimeError: it does not; says what to do.
-    """
-    token = settings.get("token")
-    if token is None:
-        return
-    try:
-        seen = Path(token["path"]).read_text(encoding="ascii")
-    except OSError as error:
-        seen = f"{error.strerror}"
-    if seen != token["content"]:
-        raise RuntimeError(
-            f"{os.uname().nodename} does not see the study's folder: {token['path']}: {seen[:80]}; nodes of one "
-            "cluster need outputs/ on a file system that all of them share; put ECHO_MATRIX_HOME on one"
-        )
 
 
 def release_node() -> None:

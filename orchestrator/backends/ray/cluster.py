@@ -16,7 +16,10 @@ os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits 
 
 import ray
 
+from orchestrator.backends.ray.apart import NodesApart
 from orchestrator.backends.ray.connect import connect
+from orchestrator.backends.ray.demand import Demand
+from orchestrator.backends.ray.growth import Need, Space, nodes_to_add, space_of
 from orchestrator.backends.ray.hosts import RayHost, remove_group
 from orchestrator.backends.ray.lost import Lost, ended_report
 from orchestrator.backends.ray.membership import KEEP_ALIVE_S, Membership
@@ -41,14 +44,46 @@ class RayCluster:
         """Attempt -> host; the name alone where no host of that name lived when it was adopted."""
         self._work_of: dict[str, Path] = {}
         self._lost = Lost()
+        self._apart = NodesApart()
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
         self._hosts = Membership(settings)
+        self._types = settings["node_types"]
+        self._demand = Demand(self._types) if self._types else None
+        self._needs: dict[str, Need] = {}
+        """What live attempts hold of their hosts."""
 
-    def hosts(self) -> list[dict[str, Any]]:
-        """The shares of the hosts that take attempts, as JSON; a new node gets a host first."""
-        self._hosts.refresh()
-        return [host.share() for host in self._hosts.taking]
+    def hosts(self, waiting: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The shares of the hosts that take attempts, as JSON, and what the autoscaler was asked for, for people.
+
+        A new node gets a host first. Where there is an autoscaler, shares that are to come are among them.
+
+        Args:
+            waiting: what ready jobs need, and how many of them: `need` as the fields of `Need`, and `number`.
+        """
+        needs = [(Need(*one["need"]), one["number"]) for one in waiting]
+        self._hosts.refresh([need for need, _ in needs])
+        shares = [host.share() for host in self._hosts.taking]
+        if self._demand is None:
+            return {"hosts": shares, "requested": ""}
+        if needs or self._demand.asks:
+            self._demand.ask(nodes_to_add(needs, self._free(), self._types))
+        return {"hosts": shares + self._hosts.to_come(), "requested": self._demand.text()}
+
+    def withdraw(self) -> None:
+        """Nothing waits: ask the autoscaler for nothing."""
+        if self._demand is not None:
+            self._demand.ask({})
+
+    def _free(self) -> list[Space]:
+        """What attempts leave of each host that lives or is starting."""
+        stay = [host for host in self._hosts.living if host.node not in self._hosts.draining]
+        free = {host.token: space_of(host.share()) for host in stay}
+        for attempt, need in self._needs.items():
+            host = self._host_of.get(attempt)
+            if isinstance(host, RayHost) and host.token in free:
+                free[host.token].take(need)
+        return list(free.values())
 
     def ready_hosts(self) -> tuple[list[dict[str, Any]], str]:
         """As `hosts`, once their servers have imported everything; and why none will, where all were given up."""
@@ -86,6 +121,7 @@ class RayCluster:
                 attempt = submission["attempt"]
                 self._host_of[attempt] = current[name]
                 self._work_of[attempt] = Path(submission["request"]["work"])
+                self._needs[attempt] = Need(*(submission["resources"][key] for key in Need._fields))
                 tickets[attempt] = f"{self.session}/{name}/{current[name].token}/{attempt}"
         return tickets
 
@@ -97,6 +133,8 @@ class RayCluster:
             found = [host for host in self._hosts.living if host.name == name and token in ("", host.token)]
             self._host_of[one["attempt"]] = found[0] if found else name
             self._work_of[one["attempt"]] = Path(one["work"])
+            held = one["placement"]
+            self._needs[one["attempt"]] = Need(held["cpus"], len(held["devices"]), 0.0)
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is known of all attempts that were not forgotten."""
@@ -104,9 +142,11 @@ class RayCluster:
             self._host_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
+            self._apart.forget(attempt)
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts.living if host.identity is not None]
         answers = self._hosts.ask(started, lambda host: host.actor.poll.remote(list(forget)))
+        self._apart.fetch(self._hosts, answers, self._host_of, self._work_of)
         self._stop_on_draining_nodes()
         known: dict[str, dict[str, Any]] = {}
         for host in started:
@@ -117,7 +157,15 @@ class RayCluster:
                     self._hosts.end_if_outdated(host)
         reports = {}
         for attempt, of in self._host_of.items():
-            reports[attempt] = known.get(attempt) or self._report_unanswered(attempt, of, answers)
+            answered = known.get(attempt)
+            if answered is None:
+                reports[attempt] = self._report_unanswered(attempt, of, answers)
+            elif isinstance(of, RayHost) and of.apart:
+                reports[attempt] = self._apart.report(answered, of)
+            else:
+                reports[attempt] = answered
+            if reports[attempt]["phase"] == "ended":
+                self._needs.pop(attempt, None)
             drained = isinstance(of, RayHost) and of.node in self._hosts.draining
             if drained and reports[attempt]["phase"] == "ended":
                 reports[attempt] = _preempted(reports[attempt])

@@ -1,5 +1,7 @@
 """Connects to Ray: an embedded one is started, a standing one is joined."""
 
+import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,9 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
     if address != "auto":
         check_reachable(address)
     try:
-        ray.init(address=address, **quiet)
+        # Ray puts the current folder on the import path of its processes on all nodes, and ours is the study's code.
+        with contextlib.chdir(os.sep):
+            ray.init(address=address, **quiet)
     except (RayError, OSError, RuntimeError, ValueError) as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise BackendError(unusable(address, first)) from error

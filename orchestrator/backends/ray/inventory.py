@@ -16,6 +16,7 @@ from orchestrator.backends.ray.address import (
     unusable,
 )
 from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.backends.ray.settings import NodeType
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
@@ -36,7 +37,7 @@ class Inventory:
     nodes: tuple[HostShare, ...]
     """Those that live and can have a host."""
     may_come: tuple[HostShare, ...] = ()
-    """Kinds of nodes that its autoscaler may add, `name` being the kind's."""
+    """Kinds of nodes that its autoscaler knows, `name` being the kind's."""
 
     def as_json(self) -> dict[str, Any]:
         """As a mapping for JSON."""
@@ -48,14 +49,30 @@ class Inventory:
         nodes, may_come = (tuple(HostShare(**one) for one in read[key]) for key in ("nodes", "may_come"))
         return cls(version=read["version"], nodes=nodes, may_come=may_come)
 
-    @property
-    def has_or_may_get(self) -> tuple[HostShare, ...]:
-        """What a job may count on some time: the living nodes, and each kind that may come."""
-        return (*self.nodes, *self.may_come)
+    def has_or_may_get(self, types: Mapping[str, NodeType]) -> tuple[HostShare, ...]:
+        """What jobs may count on some time: the living nodes, and those that we ask the autoscaler for.
 
-    def __str__(self) -> str:
+        Args:
+            types: `ray.node_types`.
+        """
+        return (*self.nodes, *shares_of(types))
+
+    def words(self, types: Mapping[str, NodeType]) -> str:
+        """For people; `types` as for `has_or_may_get`."""
         has = f"{counted(len(self.nodes), 'node')} with {shapes(self.nodes)}" if self.nodes else "no node with a cpu"
-        return has + (f", and its autoscaler adds nodes with {shapes(self.may_come)}" if self.may_come else "")
+        if types:
+            return f"{has}, and its autoscaler adds nodes with {shapes(shares_of(types))}"
+        if self.may_come:
+            return f"{has}; its autoscaler could add nodes with {shapes(self.may_come)}, but ray.node_types names none"
+        return has
+
+
+def shares_of(types: Mapping[str, NodeType]) -> tuple[HostShare, ...]:
+    """`ray.node_types` as hosts that are to come."""
+    return tuple(
+        HostShare(name=name, cpus=one.cpus, devices=one.devices, memory_gib=one.memory_gib, pending=True)
+        for name, one in types.items()
+    )
 
 
 def shapes(shares: Iterable[HostShare]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.backends.check_result import CheckResult, Level, bad, ok
-from orchestrator.backends.plugin import PlannedRun, SiteCapacity
+from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.address import check_token, place_of
 from orchestrator.backends.ray.inventory import Inventory, ask_in_child
-from orchestrator.backends.ray.settings import ray_settings
+from orchestrator.backends.ray.preflight import capacity_of
+from orchestrator.backends.ray.settings import RaySettings, ray_settings
 from orchestrator.errors import BackendError
 from orchestrator.host.libraries import library_versions
 from orchestrator.host.machine import GIB, existing_folder
@@ -39,16 +40,17 @@ def nodes(run: PlannedRun) -> Iterator[CheckResult]:
     try:
         place = place_of(settings.address, environment)
         check_token(environment)
-        answer = ask_in_child("nodes", (), place, environment, WITHIN_S, json.dumps(_request(run, place, jobs)))
+        answer = ask_in_child(
+            "nodes", (), place, environment, WITHIN_S, json.dumps(_request(run, settings, place, jobs))
+        )
     except BackendError as error:
         why, _, remedy = str(error).partition("; ")
         yield bad(why, remedy or f"see {GUIDE}")
         return
     found = json.loads(answer)
     inventory = Inventory.from_json(found["inventory"])
-    yield ok(f"ray {inventory.version} at {place}: {inventory}")
-    where = f"the Ray cluster at {place!r} has {inventory}"
-    if why := run.why_unrunnable(SiteCapacity(where=where, hosts=inventory.has_or_may_get)):
+    yield ok(f"ray {inventory.version} at {place}: {inventory.words(settings.node_types)}")
+    if why := run.why_unrunnable(capacity_of(inventory, settings)):
         what, _, remedy = why.rpartition("; ")
         yield bad(what, remedy)
     here = library_versions()
@@ -62,7 +64,7 @@ def gang_of(jobs: Iterable[Job]) -> tuple[int, bool]:
     return max((nodes for nodes, _ in sizes), default=1), any(devices for nodes, devices in sizes if nodes > 1)
 
 
-def _request(run: PlannedRun, place: str, jobs: list[Job]) -> dict[str, Any]:
+def _request(run: PlannedRun, settings: RaySettings, place: str, jobs: list[Job]) -> dict[str, Any]:
     home = run.home.resolve()
     uri = run.cluster.tracking.uri if run.cluster.tracking.kind == "mlflow" else None
     served = uri is not None and urlsplit(uri).scheme in ("http", "https")
@@ -74,6 +76,7 @@ def _request(run: PlannedRun, place: str, jobs: list[Job]) -> dict[str, Any]:
         "place": str(existing_folder(home)),
         "store": {} if run.store is None else run.store.as_json(),
         "tracker": f"{public_url(uri).rstrip('/')}/health" if uri and served else None,
+        "scratch": settings.scratch or "",
         "answer_s": ANSWER_S,
         "gang": gang,
         "gang_on_devices": on_devices,
@@ -155,11 +158,11 @@ def _problems(node: Mapping[str, Any], here: Mapping[str, str], *, devices: bool
 def _disk_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
     facts = node["facts"]
     free = facts["free_bytes"] / GIB
-    if not facts["shared"] and not node.get("has_scratch"):
+    if not facts["shared"] and not facts["bucket"]:
         yield (
             "bad",
-            f"does not see the driver's folder at {facts['folder']}",
-            "put ECHO_MATRIX_HOME on a file system that all nodes share, at the same path",
+            "takes no jobs: does not see the driver's outputs/",
+            "put ECHO_MATRIX_HOME on a file system that all nodes share, at the same path, or the results on S3",
         )
     elif not facts["writable"]:
         yield "bad", f"may not write to {facts['folder']}", "run Ray there as the user of the driver"
@@ -185,6 +188,8 @@ def _well(node: Mapping[str, Any], here: Mapping[str, str], code_digest: str) ->
         yield f"clock {node['clock_s']:+.2f} s"
     if facts["shared"]:
         yield "sees outputs/"
+    elif facts["bucket"]:
+        yield f"does not see outputs/: attempts run in {facts['folder']}"
     if facts["bucket"] and not facts["store"]:
         yield "store answers"
     tried = node.get("all_reduce", {})

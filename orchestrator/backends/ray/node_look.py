@@ -9,12 +9,14 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import workloads
+from orchestrator.backends.ray.entry import SCRATCH
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
@@ -41,7 +43,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `home`, `place` and `stamp` (an existing folder of the driver's), `store`, `tracker`
-            (URL of MLflow's server, or None).
+            (URL of MLflow's server, or None), `scratch` (setting).
     """
     raylet = raylet_variables()
     facts: dict[str, Any] = {
@@ -135,13 +137,16 @@ def free_port() -> int:
 
 
 def _disk(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Free bytes where the study's folder is or would be, and whether the node sees the driver's folder there."""
-    here = existing_folder(Path(request["home"]))
+    """Free bytes where attempts would run, and whether that is in the driver's folder."""
+    shared = is_same_folder(Path(request["place"]), request["stamp"])
+    alone = request["store"].get("kind") == "s3" and not shared
+    own = os.environ.get(SCRATCH) or request["scratch"] or tempfile.gettempdir()
+    here = existing_folder(Path(own if alone else request["home"]).absolute())
     return {
         "folder": str(here),
         "free_bytes": shutil.disk_usage(here).free,
         "writable": os.access(here, os.W_OK),
-        "shared": is_same_folder(Path(request["place"]), request["stamp"]),
+        "shared": shared,
     }
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from orchestrator.backends.plugin import PlannedRun, SiteCapacity, excess_devices
 from orchestrator.backends.ray.address import ClusterSilent
-from orchestrator.backends.ray.inventory import read_inventory
-from orchestrator.backends.ray.settings import MEMORY_SHARE, local_share, ray_settings
+from orchestrator.backends.ray.inventory import Inventory, read_inventory, shapes, shares_of
+from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings, local_share, ray_settings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.machine import VISIBLE, machine_gib
 
@@ -37,11 +37,21 @@ def preview(run: PlannedRun, say: Callable[[str], None]) -> SiteCapacity | None:
         return _capacity(run)
     except ClusterSilent as error:
         say(f"whether the cluster can run this is not known: {error}")
+        if types := ray_settings(run.cluster).node_types:
+            shares = shares_of(types)
+            return SiteCapacity(where=f"ray.node_types are {shapes(shares)}", hosts=shares, is_all=False)
     except BackendError as error:
         if not ray_settings(run.cluster).embedded:
             raise SiteError(str(error)) from error
         say(str(error))
     return None
+
+
+def capacity_of(inventory: Inventory, settings: RaySettings) -> SiteCapacity:
+    """The hosts that jobs may count on, there now or to come."""
+    types = settings.node_types
+    where = f"the Ray cluster at {settings.address!r} has {inventory.words(types)}"
+    return SiteCapacity(where=where, hosts=inventory.has_or_may_get(types))
 
 
 def _capacity(run: PlannedRun) -> SiteCapacity | None:
@@ -51,9 +61,7 @@ def _capacity(run: PlannedRun) -> SiteCapacity | None:
         return None
     if share is None:
         inventory = read_inventory(settings.address, environment)
-        return SiteCapacity(
-            where=f"the Ray cluster at {settings.address!r} has {inventory}", hosts=inventory.has_or_may_get
-        )
+        return capacity_of(inventory, settings)
     if named := environment.get("RAY_ADDRESS"):
         raise SiteError(
             f"RAY_ADDRESS is {named!r}, but {run.cluster_file.name} starts a Ray of its own beside that cluster; use "

@@ -12,7 +12,7 @@ from orchestrator.commands.logs.log_reader import has_log
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
-from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.attempt_monitor import waiting_reason, waits_for
 from orchestrator.schedule.failures import trace_of
 from orchestrator.schedule.host_exclusion import describe
 from orchestrator.schedule.launcher import build_request
@@ -93,7 +93,10 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "reason": known.standing.reason,
         "needs": [{"label": label, **asdict(standing)} for label, standing in known.needs.items()],
         "needed_by": list(known.needed_by),
-        "attempts": [{**attempt_json(one), "folder": str(known.folders[one.id])} for one in known.attempts],
+        "attempts": [
+            {**attempt_json(one), "waits": waits_for(one, folder := known.folders[one.id]), "folder": str(folder)}
+            for one in known.attempts
+        ],
         "charges": {
             "error": {"used": charges.error, "allowed": retries.error},
             "out_of_memory": {"used": charges.out_of_memory, "allowed": retries.out_of_memory},

@@ -100,10 +100,11 @@ def say_what_is_missing(study: Study, standings: Mapping[str, Standing]) -> None
     def note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
 
-    if why := unrunnable(run.jobs, plugin.preview(run, note)):
-        if plugin.local_share(study.cluster) is None:
+    capacity = plugin.preview(run, note)
+    if why := unrunnable(run.jobs, capacity):
+        if plugin.local_share(study.cluster) is None and capacity is not None and capacity.is_all:
             raise SiteError(why)
-        note(f"cannot run here: {why}")  # the plan of a large profile is looked at on small machines
+        note(f"cannot run there: {why}")  # the plan of a large profile is looked at on small machines
 
 
 COMMAND = Command(

@@ -44,7 +44,12 @@ def run(
     selection: Selection,
     smoke: SmokeOption = False,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Run in the background; returns once the first attempt has started.")
+        bool,
+        typer.Option(
+            "--detach",
+            help="Run in the background; returns once the first attempt has started. Where ray.dashboard is set, on "
+            "the cluster's head.",
+        ),
     ] = False,
     refresh: RefreshOption = None,
     yes: YesOption = False,
@@ -157,19 +162,21 @@ def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]
 
 
 def _detach(arguments: list[str], study: Study, options: PlanOptions, as_json: bool) -> int:
-    started = start_detached(arguments, study.home, lambda text: print(text, file=sys.stderr))
+    remote = backends()[study.cluster.backend].remote_driver(study.cluster)
+    started = start_detached(arguments, study.home, lambda text: print(text, file=sys.stderr), remote)
     if started.exit_code is not None:
         print(started.output, end="", file=sys.stdout if started.exit_code == 0 else sys.stderr)
         return started.exit_code
     if as_json:
-        print_json({"version": 1, "pid": started.pid, "works": started.works, "output": str(started.out)})
+        fields = {"pid": started.pid, "works": started.works, "output": str(started.out)}
+        print_json({"version": 1, **fields, **({"job": remote.id} if remote is not None else {})})
         return 0
     named = study_options(study)
     # Only that one decides where the study's folder is.
     named += "".join(f" --set {text}" for text in options.settings or () if text.partition("=")[0].strip() == "backend")
     what = "is running the study" if started.works else "is running the study, but has not started an attempt yet"
     print(
-        f"pid {started.pid} {what}; its output goes to {started.out}\n"
+        f"{started.name} {what}; its output goes to {started.out}\n"
         f"  echo-matrix status --watch{named}\n"
         f"  echo-matrix logs JOB --follow{named}\n"
         f"  echo-matrix stop{named}"
