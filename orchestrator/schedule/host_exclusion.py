@@ -107,7 +107,10 @@ def excluded_hosts(endings: Sequence[HostEnding], now: float, avoid_s: float) ->
 
 def excluded_by_attempts(attempts: Iterable[Attempt], at: float, avoid_s: float) -> list[ExcludedHost]:
     """Hosts that a run would exclude at `at`, seconds since 1970, by the ledger's attempts as they were recorded."""
-    return list(excluded_hosts(host_endings(attempts, at, at), at, avoid_s).values())
+    every = list(attempts)
+    if not any(one.ending in HOST_FAULTS for one in every):
+        return []
+    return list(excluded_hosts(host_endings(every, at, at), at, avoid_s).values())
 
 
 def host_endings(attempts: Iterable[Attempt], wall: float, now: float) -> list[HostEnding]:

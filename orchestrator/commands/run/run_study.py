@@ -20,7 +20,7 @@ from orchestrator.errors import ArtifactMissing, LeaseError, SiteError, StoreErr
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
-from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.job import Job, Plan, Standing
 from orchestrator.provenance import commits_of, version
 from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.budget import Budget
@@ -144,7 +144,10 @@ def run_study(
             )
             stopped = outcome.interrupted
             with told_if_slow(view.say, "writing the report"):
-                written = not stopped and report_of(study, 0.0 if outcome.submitted else RECENT_S)
+                settled = all(now.state == "done" for now in standings.values())
+                written = not stopped and report_of(
+                    study, 0.0 if outcome.submitted else RECENT_S, standings if settled else None
+                )
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         except LeaseError:
@@ -163,14 +166,17 @@ def _no_log(_what: str, **_fields: object) -> None:
     """Replaces driver.log before it is open."""
 
 
-def report_of(study: Study, within_s: float = 0.0) -> bool:
+def report_of(study: Study, within_s: float = 0.0, standings: Mapping[str, Standing] | None = None) -> bool:
     """Write the report of what is done, if its results have a meaning; returns whether it was written.
 
-    `within_s` as for `Store.commits`.
+    Args:
+        study: the study.
+        within_s: as for `Store.commits`.
+        standings: of all jobs, if they are known; else they are looked up.
     """
     if not study.publishes_results:
         return False
-    standings = study.standings(within_s=within_s)
+    standings = study.standings(within_s=within_s) if standings is None else standings
     return report_if_needed(
         study.report_folder,
         study.plan,
