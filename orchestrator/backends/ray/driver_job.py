@@ -15,8 +15,8 @@ from orchestrator.backends.ray.environment import join_environment
 from orchestrator.errors import SiteError
 from orchestrator.host.children import import_path, python_command
 
-UNSEEN = 3
-"""Exit code of a job whose machine does not see the study's folder."""
+UNSEEN = 2
+"""Exit code of a job whose machine does not see the study's folder, as of a run with bad input."""
 ENDED = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 130}
 """Status of a Ray job that has ended -> exit code, where Ray tells none."""
 
@@ -98,7 +98,8 @@ def driver_command(arguments: Sequence[str], *, python: str, code: Path, seen: P
     """
     home = seen.parent
     unseen = (
-        f"this machine does not see the study's folder {home}: put ECHO_MATRIX_HOME on a file system that it shares"
+        f"the cluster's head does not see the study's folder {home}: put ECHO_MATRIX_HOME on a file system that it "
+        "shares, or submit the run by `ray job submit` (docs/how-to/driver-on-the-cluster.md)"
     )
     path, words = import_path(code, {}), shlex.join(python_command("orchestrator.cli", *arguments)[1:])
     return "; ".join(
