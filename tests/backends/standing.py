@@ -46,13 +46,22 @@ FAKE_NODES = {
 class Standing:
     """One cluster: a head, and nodes that come and go."""
 
-    def __init__(self, cpus: int, node_types: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        cpus: int,
+        node_types: Mapping[str, Any] | None = None,
+        command: Sequence[str] = (str(RAY),),
+        variables: Mapping[str, str] = {},
+    ) -> None:
         """Start the head; some 5 to 20 s.
 
         Args:
             cpus: of the head.
             node_types: what an autoscaler can add, as `available_node_types`; it starts more raylets on this machine.
+            command: in the place of `ray`.
+            variables: beside `SETTINGS`, for all of its nodes.
         """
+        self._command, self._variables = command, {**SETTINGS, **variables}
         self.folder = Path(tempfile.mkdtemp(prefix="em-standing-", dir="/tmp"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -85,9 +94,9 @@ class Standing:
         head = "--head" in options
         with marked() as mark:
             done = subprocess.run(
-                [*inside, str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
+                [*inside, *self._command, "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
                 + (["--include-dashboard=false"] if head else []),
-                env={**os.environ, **SETTINGS, **more},
+                env={**os.environ, **self._variables, **more},
                 capture_output=True,
                 text=True,
                 timeout=START_S,

@@ -15,7 +15,8 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
 from orchestrator.commands.run.opening import opening_text
-from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
+from orchestrator.commands.unrunnable import unrunnable
+from orchestrator.errors import ArtifactMissing, LeaseError, SiteError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
@@ -207,7 +208,11 @@ def _backend_of(
             takes_over=bool(open_attempts),
         )
         require_libraries_of(study, {job.stage: job.spec for job in jobs}.values())
-        plugin.preflight(planned, say)
+        capacity = plugin.preflight(planned, say)
+        if why := unrunnable(jobs, capacity):
+            if not planned.takes_over:
+                raise SiteError(why)
+            say(why)  # the attempts that are left may run on
         digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
         return plugin.build(context_of(study, digest, jobs, say), cluster)
 
