@@ -42,6 +42,8 @@ DROP TABLE durations;
 CREATE TABLE last_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
 );
+ALTER TABLE attempts DROP COLUMN others;
+ALTER TABLE attempts DROP COLUMN failed_on;
 PRAGMA user_version = 3;
 """
 """Makes of a ledger one as the third version wrote it."""
@@ -138,6 +140,7 @@ class Settings:
     pause_after: int = 3
     grace_s: float = 20.0
     unknown_s: float = 1800.0
+    slots: Mapping[str, int] = field(default_factory=dict)
     avoid_s: float = 3600.0
     on_event: str | None = None
     environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)

@@ -15,7 +15,7 @@ A backend may be both. Obligations of every implementation (`orchestrator/testin
 * `hosts` and `queues` raise BackendSilent while nobody can tell, and BackendError where that will not change.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -44,7 +44,8 @@ ENDING_MEANINGS: Mapping[Ending, str] = {
     "error": "the job raised an exception, or a process of it exited with an error",
     "out_of_memory": "the memory of the device, of the host or of the job's limit was used up; the next attempt has a "
     "smaller micro-batch",
-    "timed_out": "the time limit was reached (`resources.STAGE.minutes`, or that of the cluster file)",
+    "timed_out": "the time limit was reached (`resources.STAGE.minutes`, that of the cluster file, or one that was "
+    "estimated)",
     "preempted": "the scheduler gave its nodes to another job",
     "node_lost": "its node failed or was taken away",
     "interrupted": "the run was stopped; the attempt saved a checkpoint",
@@ -66,6 +67,8 @@ class HostShare:
     """Whose jobs it takes; None: of all stages."""
     pending: bool = False
     """Requested, and not there yet: it takes nothing now, and jobs that fit on it wait."""
+    group: str | None = None
+    """Hosts of one group can share a job that needs several; None: it takes whole jobs only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +88,51 @@ class Placement:
     """Which cpus and devices of which host an attempt gets; the scheduler keeps count of the devices' numbers."""
 
     host: str
-    """Or the queue; cpus and devices then say only how many."""
+    """Or the queue; cpus and devices then say only how many. Of several hosts, that of rank 0."""
     cpus: int
     devices: tuple[int, ...]
+    others: tuple["Placement", ...] = ()
+    """An equal share on each further host, in the order of the ranks; these have no others."""
+
+    @property
+    def parts(self) -> "tuple[Placement, ...]":
+        """The share of each host, that of rank 0 first; the first one says the others too."""
+        return (self, *self.others)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of its hosts, that of rank 0 first."""
+        return tuple(part.host for part in self.parts)
+
+    @property
+    def where(self) -> str:
+        """For people: its hosts."""
+        return " + ".join(self.hosts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedTime:
+    """How long an attempt is expected to take, for schedulers that want a time limit."""
+
+    seconds: float
+    """The 95th percentile."""
+    observations: int
+    """Measured jobs on which it rests."""
+    timeouts: int = 0
+    """Earlier attempts of the job that ran into a time limit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedWork:
+    """How much work ready jobs of one stage and size are, for backends that submit allocations for many jobs."""
+
+    jobs: int = 0
+    seconds: float = 0.0
+    """Sum of their durations."""
+    longest_s: float = 0.0
+    """The largest 95th percentile of one."""
+    observations: int = 0
+    """Measured jobs on which the estimate of one rests, at least; 0: nothing was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +153,8 @@ class Submission:
     placement: Placement
     whole_checkpoints: bool = False
     """`StageSpec.whole_checkpoints`: a host without the attempts' folders downloads the newest alone."""
+    expected: ExpectedTime | None = None
+    """None: nothing was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +172,10 @@ class Report:
     ended: float | None = None
     successor: str | None = None
     """`ended` only: the backend has started the job again by itself, as this attempt, and answers for it."""
+    failed_on: str = ""
+    """`ended` on several hosts only: the host whose rank, or which itself, was lost first; empty: not known."""
+    short_limit: bool = False
+    """`timed_out` only: the limit was estimated, and shorter than what the job may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +253,16 @@ class QueueingBackend(Backend, Protocol):
 class Autoscaling(Protocol):
     """What a backend can do beside that gets hosts when jobs wait for them."""
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
-        """Jobs of these stages are ready and have no place; called before `hosts`."""
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
+        """How many jobs are ready and have no place, by stage and need; called before `hosts`, and when none is."""
 
     def pending_hosts(self) -> str:
         """What it has asked for and does not have yet, for people; empty: nothing."""
+
+
+@runtime_checkable
+class WorkPlanning(Protocol):
+    """What a backend can do beside that asks for hosts for a limited time."""
+
+    def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
+        """Stage and size of jobs -> how much work is ready; called now and then, before `hosts`."""

@@ -3,7 +3,6 @@
 Source: design, "Processes".
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator.errors import PlanError
+from orchestrator.host.code_archive import MADE_BY_PYTHON, digest_of_contents
 
 PACKAGES = ("orchestrator", "workloads")
 LOCK = "constraints.txt"
-SKIPPED = "__pycache__"
 IMPORTED = (".py", ".so", ".pyc")
 """Of files beside the copied ones, those that Python would import."""
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -51,23 +50,22 @@ def code_files(root: Path, extra: Package | None = None, home: Path | None = Non
 
 def _skipped(name: str) -> bool:
     """Whether a file or folder is not code: hidden files may be an editor's, or hold credentials."""
-    return name == SKIPPED or name.startswith(".")
+    return name == MADE_BY_PYTHON or name.startswith(".")
 
 
 def digest_of(files: Mapping[Path, Path]) -> str:
     """sha256 over names and contents of the code, as hex."""
-    total = hashlib.sha256()
-    for path, source in files.items():
-        try:
-            content = source.read_bytes()
-        except (PermissionError, FileNotFoundError) as error:
-            raise PlanError(
-                f"{source}: cannot be copied to where jobs run: {error.strerror}; every file of a study's package is: "
-                "make it readable, or move it out"
-            ) from error
-        total.update(os.fsencode(path) + f"\0{len(content)}\0".encode())  # a name may be no UTF-8
-        total.update(content)
-    return total.hexdigest()
+    return digest_of_contents((path, _content(source)) for path, source in files.items())
+
+
+def _content(source: Path) -> bytes:
+    try:
+        return source.read_bytes()
+    except (PermissionError, FileNotFoundError) as error:
+        raise PlanError(
+            f"{source}: cannot be copied to where jobs run: {error.strerror}; every file of a study's package is: "
+            "make it readable, or move it out"
+        ) from error
 
 
 def _check_copy(folder: Path, files: Mapping[Path, Path], digest: str) -> None:
@@ -90,7 +88,7 @@ def _check_copy(folder: Path, files: Mapping[Path, Path], digest: str) -> None:
 def _importable(folder: Path) -> Iterator[Path]:
     """The files of a copy that Python would import; `__pycache__` holds what Python itself has made of them."""
     for place, folders, names in os.walk(folder):
-        folders[:] = [inner for inner in folders if inner != SKIPPED]
+        folders[:] = [inner for inner in folders if inner != MADE_BY_PYTHON]
         yield from (Path(place, name) for name in sorted(names) if name.endswith(IMPORTED))
 
 

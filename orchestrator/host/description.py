@@ -9,6 +9,7 @@ from orchestrator.host.environment import NOTHING_MORE, JobVariables
 from orchestrator.host.machine import host_kind, node_address
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
+from orchestrator.host.scratch import Scratch
 from orchestrator.store.location import StoreLocation, location_from
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
@@ -52,8 +53,15 @@ def store_of(description: Mapping[str, Any]) -> Store:
     return make_store(location_from(description["store"]))
 
 
-def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_endings: bool = False) -> Node:
-    """The node that a description makes here; `visible` and `records_endings` as for `Node`."""
+def node_of(
+    description: Mapping[str, Any], *, visible: Sequence[str], records_endings: bool = False, address: str = ""
+) -> Node:
+    """The node that a description makes here; the rest as for `Node`, but for an empty address: it is found.
+
+    On a machine that does not see the study's folder the description has `home_here`, the study's folder on this
+    machine, and `scratch_gib`.
+    """
+    home = description.get("home_here")
     return Node(
         store=store_of(description),
         code=Path(description["code"]),
@@ -63,9 +71,12 @@ def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_e
             version=description["version"],
             host_kind=host_kind(),
         ),
-        address=node_address(),
+        address=address or node_address(),
         visible=visible,
         command=description["command"],
         variables=JobVariables.from_json(description["variables"]),
         records_endings=records_endings,
+        scratch=None
+        if home is None
+        else Scratch(Path(home), Path(description["code"]), float(description["scratch_gib"])),
     )

@@ -25,6 +25,7 @@ Ending = Literal[
     "out_of_memory",
     "timed_out",
     "preempted",
+    "node_lost",
     "interrupted",
     "vanished",
     "cancelled",
@@ -117,7 +118,7 @@ def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> Non
 
 
 def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | None:
-    """`ending`, `detail`, `started` and `ended` of `attempt`; None where its host has written nothing valid."""
+    """How `attempt` ended, as fields of a `Report`; None: its host has written nothing valid."""
     try:
         raw = read_object(work / name)
     except (OSError, ValueError):
@@ -127,4 +128,11 @@ def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | 
     times = [raw.get(key) for key in ("started", "ended")]
     if not all(time is None or isinstance(time, int | float) for time in times):
         return None
-    return {"ending": raw["ending"], "detail": str(raw.get("detail", "")), "started": times[0], "ended": times[1]}
+    return {
+        "ending": raw["ending"],
+        "detail": str(raw.get("detail", "")),
+        "started": times[0],
+        "ended": times[1],
+        "failed_on": str(raw.get("failed_on", "")),
+        "short_limit": raw.get("short_limit") is True,
+    }

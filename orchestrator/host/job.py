@@ -22,9 +22,9 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
+from orchestrator.host.exchange import node_file
 from orchestrator.host.job_time import ENDING_S, JobTime, is_limit, job_end, job_time, minutes_left
 from orchestrator.host.machine import VISIBLE, visible_devices
-from orchestrator.host.multi_node import node_file
 from orchestrator.host.node import Node
 from workloads.contract.json_files import read_object
 
@@ -76,6 +76,8 @@ def run_job(batch: Path, environment: Mapping[str, str] = os.environ) -> int:
         report = _run_to_end(node, submission, end, lambda: job_time(environment))
     finally:
         node.close()
+    if report["ending"] == "timed_out" and description.get("short_limit"):
+        report = {**report, "short_limit": True}
     write_ended(work, report, node_file(ENDED, rank))
     if not leads and report["ending"] != "ok":
         _await_leading_node(work, submission)

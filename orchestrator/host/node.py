@@ -14,11 +14,13 @@ from typing import Any
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.attempt_runner import LONGEST_DETAIL, AttemptRunner, NodeContext
 from orchestrator.host.environment import NOTHING_MORE, JobVariables, passed
+from orchestrator.host.exchange import Exchange
 from orchestrator.host.limits import LimitWatcher
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
 from orchestrator.host.publish import Provenance
 from orchestrator.host.retry import FETCH_RETRY_S, PUBLISH_RETRY_S
+from orchestrator.host.scratch import Scratch
 from orchestrator.host.stored_checkpoints import CheckpointUploader
 from orchestrator.host.warm_server import COMMAND, WarmServerSupervisor
 from orchestrator.store.protocol import Store
@@ -43,6 +45,8 @@ class Node:
         publish_s: how long publication is retried.
         fetch_s: how long fetching inputs and writing the request are retried.
         import_s: how long a warm server may import before it is killed and counted as failed.
+        scratch: where the attempts' folders are on a machine that does not see the study's folder; None: where their
+            submissions say.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Node:
         publish_s: float = PUBLISH_RETRY_S,
         fetch_s: float = FETCH_RETRY_S,
         import_s: float = IMPORT_S,
+        scratch: Scratch | None = None,
     ) -> None:
         context = NodeContext(
             store=store,
@@ -72,7 +77,9 @@ class Node:
             publish_s=publish_s,
             fetch_s=fetch_s,
             uploader=None if store.checkpoints is None else CheckpointUploader(store.checkpoints),
+            scratch=scratch,
         )
+        self._scratch = scratch
         self._lock: threading.RLock = context.lock
         self._closed = context.closed
         self._uploader = context.uploader
@@ -89,12 +96,19 @@ class Node:
         self._servers.start()
         self._watcher = LimitWatcher(context, self._runner, self._servers, self._living, import_s)
 
-    def start(self, submission: Mapping[str, Any]) -> None:
-        """Take an attempt (`Submission` as JSON); idempotent."""
+    def start(self, submission: Mapping[str, Any], exchange: Exchange | None = None) -> None:
+        """Take an attempt; idempotent.
+
+        Args:
+            submission: `Submission` as JSON; of an attempt of several nodes `node` says which of them this is, by the
+                arguments of `ranks_of_node`, and cpus, devices and memory are this node's share.
+            exchange: with the other nodes; None: through files in the attempt's folder.
+        """
         with self._lock:
-            attempt = HostAttempt(submission=submission)
-            if attempt.name in self._attempts:
+            if submission["attempt"] in self._attempts:
                 return
+            here = submission if self._scratch is None else self._scratch.here(submission)
+            attempt = HostAttempt(submission=here, exchange=exchange)
             self._attempts[attempt.name] = attempt
             self._runner.start(attempt)
 
@@ -106,9 +120,20 @@ class Node:
     def forget(self, names: Sequence[str]) -> None:
         """Drop ended attempts that the controller has recorded, so that a poll stays short."""
         with self._lock:
-            for name in names:
-                if name in self._attempts and self._attempts[name].phase == "ended":
-                    del self._attempts[name]
+            found = [name for name in names if name in self._attempts and self._attempts[name].phase == "ended"]
+            dropped = [self._attempts.pop(name) for name in found]
+        for attempt in dropped:
+            if self._scratch is not None:
+                self._scratch.release(attempt.work, done=attempt.ending == "ok")
+
+    @property
+    def apart(self) -> bool:
+        """Whether this machine does not see the study's folder."""
+        return self._scratch is not None
+
+    def folder_here(self, work: Path) -> Path:
+        """The folder on this machine of the attempt whose folder on the controller's machine is `work`."""
+        return work if self._scratch is None else self._scratch.place(work)
 
     @property
     def busy(self) -> bool:

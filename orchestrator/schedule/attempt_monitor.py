@@ -17,6 +17,7 @@ from typing import Any, Literal
 from orchestrator.backends.protocol import Ending, Report
 from orchestrator.errors import StoreError
 from orchestrator.plan.job import Job
+from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.schedule.pace import Pace
 from orchestrator.schedule.resilient_store import SHORT_RETRY_S, ResilientStore
 from workloads.contract.metrics import beat_of, read_beat
@@ -39,7 +40,7 @@ class WatchedAttempt:
     begun: int
     """Step of the checkpoint it resumed from; -1: from the start."""
     submitted_at: float
-    host: str = ""
+    hosts: tuple[str, ...] = ()
     """Where it was placed."""
     running: bool = False
     started_at: tuple[float, float] | None = None
@@ -75,6 +76,10 @@ class AttemptFinding:
     detail: str = ""
     successor: str = ""
     """The attempt as which the backend itself has restarted the job; empty: it has not."""
+    failed_on: str = ""
+    """`Report.failed_on`."""
+    short_limit: bool = False
+    """`timed_out` only: see `Report`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +149,11 @@ def waiting_reason(folder: Path) -> str:
         return ""
 
 
+def waits_for(attempt: Attempt, folder: Path) -> str | None:
+    """For `--json`: why an attempt has not started, and when it may; None: it has, or nothing was reported."""
+    return (waiting_reason(folder) or None) if attempt.started is None and attempt.ended is None else None
+
+
 def assess(
     watched: WatchedAttempt, report: Report | None, now: float, *, committed: bool, stopping: bool
 ) -> AttemptFinding:
@@ -176,7 +186,14 @@ def assess(
         if now - watched.ok_since < EVIDENCE_S and not stopping:
             return AttemptFinding(phase="unknown", detail="ended well, but its commit record is not visible yet")
         return AttemptFinding(phase="ended", ending="error", detail="ended well, but wrote no commit record")
-    return AttemptFinding(phase="ended", ending=ending, detail=report.detail, successor=report.successor or "")
+    return AttemptFinding(
+        phase="ended",
+        ending=ending,
+        detail=report.detail,
+        successor=report.successor or "",
+        failed_on=report.failed_on,
+        short_limit=report.short_limit,
+    )
 
 
 def _needs_store(report: Report | None) -> bool:

@@ -7,12 +7,13 @@ and the ledger hold all it did, so that a restart runs the same code as a start.
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report
+from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report, WorkPlanning
 from orchestrator.errors import BackendError, BackendSilent, LedgerError, OrchestratorError, StoreError
 from orchestrator.schedule.attempt_monitor import AttemptFinding, AttemptMonitor
 from orchestrator.schedule.budget import Spending
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.control.commands import CommandHandler
+from orchestrator.schedule.expectations import expected_work
 from orchestrator.schedule.failures import FailedJob, failed_of
 from orchestrator.schedule.host_exclusion import host_endings
 from orchestrator.schedule.job_states import IllegalTransition, JobStates
@@ -28,6 +29,8 @@ from workloads.runtime.fault_points import point
 
 SHORTEST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
+WORK_S = 10.0
+"""Between two looks at how much work is ready, which cost time in proportion to the jobs."""
 
 
 class Controller:
@@ -50,6 +53,7 @@ class Controller:
         self._ended_badly: list[tuple[str, str, str]] = []
         self._only_unknown_since: float | None = None
         self._pause_s = SHORTEST_PAUSE_S
+        self._work_told_at = float("-inf")
         self._on_accepted: Callable[[], None] | None = None
         self.note = ""
         """Why it ended with work left."""
@@ -161,6 +165,8 @@ class Controller:
                     reconciler.placer.enqueue(job for job in self._states.ready() if job.id in held)
             if self._may_place(now):
                 launches = self._prepare(reconciler.place(self._hosts(backend), now))
+            elif isinstance(backend, Autoscaling):
+                backend.waiting_for_room({})
             if ended or launches:
                 reconciler.flush()
         if ended:
@@ -172,6 +178,8 @@ class Controller:
             reconciler.record_submission(result)
         self._keep_to_budget()
         if self._events.tick_due(now):
+            if isinstance(backend, Autoscaling):
+                self._events.backend_requests(backend.pending_hosts())
             reconciler.flush()
             point("ticket.recorded")
             reconciler.exclusion.report(self._events, self._clock.monotonic(), has_choice=reconciler.placer.has_choice)
@@ -223,8 +231,7 @@ class Controller:
 
     def _hosts(self, backend: Backend) -> Sequence[Target]:
         """The hosts that take attempts now; none while the backend does not respond."""
-        if isinstance(backend, Autoscaling):
-            backend.waiting_for_room({job.stage for job in self._states.ready()})
+        self._tell_what_waits(backend)
         try:
             # A backend may only now start what it needs.
             with self.shutdown.interruptible(not self._reconciler.attempts):
@@ -239,6 +246,15 @@ class Controller:
         if isinstance(backend, Autoscaling):
             self._events.backend_requests(backend.pending_hosts())
         return hosts
+
+    def _tell_what_waits(self, backend: Backend) -> None:
+        if isinstance(backend, Autoscaling):
+            held = self._spending.held_back
+            ready = (job for job in self._states.ready() if job.id not in held)
+            backend.waiting_for_room(self._reconciler.placer.waiting(ready))
+        if isinstance(backend, WorkPlanning) and self._clock.monotonic() - self._work_told_at >= WORK_S:
+            self._work_told_at = self._clock.monotonic()
+            backend.expected_work(expected_work(self._states.ready(), self._context.forecaster))
 
     def _may_place(self, now: float) -> bool:
         able = not self.shutdown.stopping and not self.shutdown.leaving and not self._store.unresponsive
@@ -267,7 +283,7 @@ class Controller:
         unknown_s = self._context.settings.unknown_s
         if now - self._only_unknown_since < unknown_s:
             return True
-        what = self._events.backend_error or "the backend has no hosts"
+        what = self._events.backend_error or self._reconciler.placer.shortage or "the backend has no hosts"
         if self._store.unresponsive:
             what = f"the store does not respond ({self._store.error})"
         elif attempts:

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.protocol import Backend, Placement, Submission
+from orchestrator.backends.protocol import Backend, ExpectedTime, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
-from orchestrator.schedule.ledger.schema import Attempt
+from orchestrator.schedule.expectations import expected_time
+from orchestrator.schedule.ledger.schema import Attempt, others_from, others_json
 from orchestrator.schedule.retry_policy import fitted
 from orchestrator.spec.cluster import Cluster
 from workloads.contract.json_files import check_types, read_object
@@ -103,10 +104,14 @@ class Launcher:
             begun=begun,
             cpus=placement.cpus,
             devices=placement.devices,
+            others=placement.others,
         )
         write_intent(folder, intent)
         watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
-        submission = build_submission(job, self._context.plan, placement, request)
+        earlier = self._context.ledger.attempts(job.fingerprint) if number > 1 else ()
+        timeouts = sum(one.ending == "timed_out" for one in earlier)
+        expected = expected_time(self._context.forecaster.of(job), timeouts)
+        submission = build_submission(job, self._context.plan, placement, request, expected)
         return Launch(submission=submission, intent=intent, watched=watched)
 
     def _stored_step(self, job: Job, number: int) -> int:
@@ -232,7 +237,9 @@ def build_request(
     return plain
 
 
-def build_submission(job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any]) -> Submission:
+def build_submission(
+    job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any], expected: ExpectedTime | None = None
+) -> Submission:
     """What a backend gets for one attempt: its request, and its inputs by fingerprint."""
     return Submission(
         attempt=request["attempt"],
@@ -243,6 +250,7 @@ def build_submission(job: Job, plan: Plan, placement: Placement, request: Mappin
         resources=job.resources,
         placement=placement,
         whole_checkpoints=job.spec.whole_checkpoints,
+        expected=expected,
     )
 
 
@@ -254,7 +262,9 @@ def _plain(value: Any) -> Any:
 
 def write_intent(folder: Path, attempt: Attempt) -> None:
     """Write the intent of an attempt into its folder."""
-    decided = {name: value for name, value in asdict(attempt).items() if name in _TYPES}
+    decided = {name: value for name, value in vars(attempt).items() if name in _TYPES}
+    if attempt.others:
+        decided["others"] = others_json(attempt.others)
     (folder / INTENT).write_text(json.dumps(decided), encoding="utf-8")
 
 
@@ -266,8 +276,9 @@ def read_intent(folder: Path) -> Attempt | None:
             raw = {"host": raw["backend"], **raw}
         check_types(raw, _TYPES, INTENT)
         decided = {name: raw[name] for name in _TYPES}
+        others = others_from(raw.get("others", []))
     except (OSError, ValueError, KeyError):
         return None
     if not all(isinstance(device, int) for device in decided["devices"]):
         return None
-    return Attempt(**{**decided, "devices": tuple(decided["devices"])})
+    return Attempt(**{**decided, "devices": tuple(decided["devices"]), "others": others})

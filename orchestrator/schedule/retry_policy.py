@@ -26,6 +26,7 @@ MORE_TIME = (
     "no checkpoint fits into the limit: raise resources.STAGE.minutes (and slurm.stages.STAGE.minutes where a cluster "
     "file sets them), or save more often (checkpoint_every_s), then `echo-matrix retry`"
 )
+SHORT_LIMIT = "ran into a time limit that was estimated; the next one is longer (does not count as a retry)"
 
 CANCELLED = "cancelled; `echo-matrix retry` starts it again"
 DIVERGED = "diverged; a retry would end the same way"
@@ -109,6 +110,7 @@ def verdict(
     share: int | None,
     memory_remedies: Sequence[str] = (),
     detail: str = "",
+    short_limit: bool = False,
 ) -> Verdict:
     """What follows an ending.
 
@@ -120,6 +122,7 @@ def verdict(
         share: samples of a step on one rank; None where the stage has no micro-batch.
         memory_remedies: what else reduces the memory that the stage needs (`StageSpec.memory_remedies`).
         detail: the backend's message; its first line goes into the reason.
+        short_limit: `timed_out` only: the limit was estimated; it grows with each such ending, up to the job's own.
     """
     if progressed:
         charges = Charges(accumulate=charges.accumulate)
@@ -139,6 +142,8 @@ def verdict(
         case "timed_out":
             if progressed:
                 return Verdict(next="again", charges=charges, reason="ran into its time limit, but got further")
+            if short_limit:
+                return Verdict(next="again", charges=charges, reason=f"{SHORT_LIMIT}{message}")
             charges = replace(charges, error=charges.error + 1, free=0)
             after = _within(charges, charges.error, budgets.error, "ran into its time limit without progress", message)
             return replace(after, reason=f"{after.reason}; {MORE_TIME}") if after.next == "failed" else after

@@ -66,6 +66,7 @@ def test_arrays_hold_the_jobs_of_one_shape_that_become_ready_together(matrix: Pa
         "memory_mib": 2048,
         "gpus": {},
         "minutes": 92,
+        "short_limit": False,
         "partition": "gpu",
         "account": "lab",
         "qos": None,

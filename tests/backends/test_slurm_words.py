@@ -14,14 +14,14 @@ SUBMISSION = {"resources": {"minutes": 30.0}, "request": {"execution": {"grace_s
 
 
 def squeue_line(*fields: str) -> str:
-    return "".join(field.ljust(width) for field, width in zip(fields, (64, 24, 12, 64, 64, 256), strict=True))
+    return "".join(field.ljust(width) for field, width in zip(fields, (64, 24, 12, 64, 64, 24, 256), strict=True))
 
 
 def test_squeue_is_read_by_columns_and_a_name_may_hold_anything_that_is_no_line_end() -> None:
     text = "\n".join(
         [
-            squeue_line("7_3", "PENDING", "2", "Resources", "", "em:a study:train/x y:a001-1"),
-            squeue_line("8", "RUNNING", "0", "None", "n[1-2]", "other"),
+            squeue_line("7_3", "PENDING", "2", "Resources", "", "N/A", "em:a study:train/x y:a001-1"),
+            squeue_line("8", "RUNNING", "0", "None", "n[1-2]", "2026-11-27T12:00:30", "other"),
             "",
         ]
     )
@@ -30,6 +30,14 @@ def test_squeue_is_read_by_columns_and_a_name_may_hold_anything_that_is_no_line_
         job="7_3", state="PENDING", restarts=2, reason="Resources", name="em:a study:train/x y:a001-1", began=False
     )
     assert (found["8"].phase, found["8"].reason, found["8"].began) == ("running", "", True)
+    assert found["8"].starts == NOW + 30
+
+
+def test_the_start_that_slurm_predicts_is_said_to_the_minute() -> None:
+    one = JobState(job="9", state="PENDING", reason="Priority", starts=NOW + 61)
+    assert one.waiting_reason() == (
+        "Priority: jobs of higher priority come first (SLURM job 9, may start at 2026-11-27 12:02)"
+    )
 
 
 def test_sacct_tells_each_time_that_a_job_ran() -> None:
@@ -42,14 +50,15 @@ def test_sacct_tells_each_time_that_a_job_ran() -> None:
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("Resources", "Resources: no node has what it asks for free (SLURM job 9)"),
-        ("(Priority)", "Priority: jobs of higher priority come first (SLURM job 9)"),
+        ("Resources", "Resources: no node has what it asks for free (SLURM job 9, start not known)"),
+        ("(Priority)", "Priority: jobs of higher priority come first (SLURM job 9, start not known)"),
         (
             "ReqNodeNotAvail, May be reserved",
-            "ReqNodeNotAvail, May be reserved: a node that it asks for is down, drained or reserved (SLURM job 9)",
+            "ReqNodeNotAvail, May be reserved: a node that it asks for is down, drained or reserved (SLURM job 9, "
+            "start not known)",
         ),
-        ("SomethingNew", "SomethingNew (SLURM job 9)"),
-        ("", "queued (SLURM job 9)"),
+        ("SomethingNew", "SomethingNew (SLURM job 9, start not known)"),
+        ("", "queued (SLURM job 9, start not known)"),
     ],
 )  # fmt: skip
 def test_why_a_job_waits_is_said_in_words(reason: str, words: str) -> None:

@@ -14,8 +14,11 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.commands.explain.command import explain_json, explain_text
 from orchestrator.commands.explain.explanation import explanation_of
 from orchestrator.commands.status.command import BLOCKED_SHOWN, status_json, status_text
+from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.plan.job import Plan
+from orchestrator.schedule.attempt_monitor import WAITING_FILE
 from orchestrator.schedule.clock import SimulatedClock
+from orchestrator.schedule.ledger.database import Attempt, Ledger
 from orchestrator.schedule.retry_policy import Charges
 from orchestrator.spec.cluster import BUILT_IN
 from orchestrator.study import Study
@@ -180,6 +183,23 @@ def test_status_and_explain_name_the_host_of_each_attempt_alike(toy: Toy) -> Non
     job = next(job for job in plan.jobs.values() if job.label == "train/a")
     (explained_attempt,) = explain_json(explanation_of(study_of(toy, plan), job))["attempts"]
     assert attempt.items() <= explained_attempt.items()
+
+
+def test_programs_are_told_why_an_attempt_waits(toy: Toy) -> None:
+    plan = small_plan("a")
+    job = next(iter(plan.jobs.values()))
+    intent = Attempt(
+        id="a001-1", fingerprint=job.fingerprint, job=job.id, label=job.label, stage=job.stage, host="q", intended=1.0
+    )
+    with Ledger.open(toy.home / "ledger.sqlite") as ledger:
+        ledger.record_intent(intent)
+    folder = attempt_folder(toy.home, job.fingerprint, intent.id)
+    folder.mkdir(parents=True)
+    (folder / WAITING_FILE).write_text("Priority (may start at 14:20)\n", encoding="utf-8")
+    (told,) = explain_json(explanation_of(study_of(toy, plan), job))["attempts"]
+    assert told["waits"] == "Priority (may start at 14:20)"
+    (listed,) = status_json(study_of(toy, plan))["jobs"][0]["attempts"]
+    assert listed["waits"] == told["waits"]
 
 
 def test_avoided_hosts_are_in_status_and_explain(toy: Toy) -> None:

@@ -3,8 +3,9 @@
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from toy_study import Toy, commit_of, fingerprint, make_job, make_plan, small_plan
@@ -54,6 +55,25 @@ def test_a_run_whose_backend_cannot_be_used_is_not_accepted(toy: Toy) -> None:
     with pytest.raises(SiteError):
         toy.run(small_plan(), on_accepted=lambda: accepted.append("accepted"))
     assert accepted == []
+
+
+class Growing(FakeBackend):
+    told: ClassVar[list[Mapping[tuple[str, Resources], int]]] = []
+
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
+        self.told.append(jobs)
+
+    def pending_hosts(self) -> str:
+        return ""
+
+
+def test_a_backend_that_gets_hosts_is_told_what_waits_and_when_nothing_does(toy: Toy) -> None:
+    toy.backend_type = Growing
+    toy.run(small_plan())
+    first, last = Growing.told[0], Growing.told[-1]
+    assert {stage: number for (stage, _), number in first.items()} == {"data": 1}
+    assert any(("train", 3) in {(stage, n) for (stage, _), n in told.items()} for told in Growing.told)
+    assert last == {}
 
 
 def test_a_second_run_makes_no_backend(toy: Toy) -> None:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 from toy_jobs import as_submission, toy_submission
 
 from orchestrator.backends.slurm.core import backend as slurm
-from orchestrator.backends.slurm.core import reports
+from orchestrator.backends.slurm.core import brake, reports
 from orchestrator.backends.slurm.core import submit as executor
 from orchestrator.backends.slurm.pilot import pilot, pool
 from orchestrator.backends.slurm.pilot.backend import PENDING_HOST
@@ -35,7 +35,7 @@ def test_what_the_queue_does_not_take_waits_and_is_submitted_when_there_is_room(
     tmp_path: Path, site: Site, narrow: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    monkeypatch.setattr(slurm, "FULL_S", 1.0)
+    monkeypatch.setattr(brake, "FIRST_S", 1.0)
     home = tmp_path / "toy"
     backend = make_backend(home)
     # The first makes room once it is asked to, not before the others have been refused.
@@ -78,7 +78,7 @@ def test_a_slurmctld_that_takes_no_more_jobs_is_waited_for(
     tmp_path: Path, site: Site, refused_as_full: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
-    for module, name in ((slurm, "FULL_S"), (reports, "RECORD_S")):
+    for module, name in ((brake, "FIRST_S"), (reports, "RECORD_S")):
         monkeypatch.setattr(module, name, 1.0)
     monkeypatch.setattr(executor, "ANSWER_S", 5)
     site.call("sbatch", "--hold", "-o", "/dev/null", "--wrap", "true")

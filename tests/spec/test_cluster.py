@@ -93,7 +93,7 @@ def test_an_option_leaves_what_shares_an_anchor_alone(tmp_path: Path) -> None:
         (
             ["slurm.every.partion=short"],
             "--set: slurm.every.partion is unknown; did you mean 'partition'?; allowed: partition, account, qos, "
-            "constraint, minutes, gpus, nodes, at_once, sbatch",
+            "constraint, minutes, least_minutes, gpus, nodes, at_once, sbatch",
         ),
         (["grace_s=-1"], "--set: grace_s is -1.0; allowed: 0 and more"),
         (["grace_s"], "--set: 'grace_s' is not a setting; write KEY=VALUE, such as grace_s=60"),
@@ -123,6 +123,33 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: list[str],
     with pytest.raises(MatrixError) as refused:
         load_cluster(path, tmp_path, *options)
     assert str(refused.value).startswith(message.replace("HERE", str(path)))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            "{node_types: {gpu: {cpus: 8, memory_gib: 60.0}}}",
+            "ray.node_types needs an existing cluster, but ray.address is local; name its address",
+        ),
+        ("{dashboard: 'http://h:8265'}", "ray.dashboard needs an existing cluster, but ray.address is local; name its"),
+        ("{address: auto, dashboard: 'h:8265'}", "ray.dashboard is 'h:8265'; allowed: an address such as http://127.0"),
+        (
+            "{address: auto, node_types: {gpu: {cpus: 8}}}",
+            "ray.node_types.gpu.memory_gib is missing; allowed: a number",
+        ),
+        (
+            "{address: auto, node_types: {gpu: {cpus: 0, memory_gib: 1}}}",
+            "ray.node_types.gpu.cpus is 0; allowed: 1 and",
+        ),
+    ],
+    ids=["nodes-of-an-own-ray", "dashboard-of-an-own-ray", "no-address", "no-memory", "no-cpus"],
+)
+def test_a_cluster_that_cannot_grow_or_be_asked_is_refused(tmp_path: Path, section: str, message: str) -> None:
+    path = written(tmp_path, f"backend: ray\nray: {section}\n")
+    with pytest.raises(MatrixError) as refused:
+        load_cluster(path, tmp_path)
+    assert str(refused.value).startswith(f"{path}:2: {message}")
 
 
 def test_what_the_file_has_wrong_is_said_of_the_file(tmp_path: Path) -> None:
@@ -343,3 +370,9 @@ def test_variables_are_named_or_begin_alike(tmp_path: Path, root: Path) -> None:
         path.write_text(f"backend: fake\nenvironment:\n  jobs: ['{wrong}']\n")
         with pytest.raises(MatrixError, match=r"lab\.yaml:3: environment\.jobs has .*such as DATA_\*"):
             load_cluster(path, root)
+
+
+def test_a_scratch_folder_of_ray_is_the_same_on_each_node(tmp_path: Path) -> None:
+    path = written(tmp_path, "backend: ray\nray: {address: auto, scratch: here}\n")
+    with pytest.raises(MatrixError, match=r"here\.yaml:2: ray\.scratch is 'here'; write an absolute path, such as /s"):
+        load_cluster(path, tmp_path)

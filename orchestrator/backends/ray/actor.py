@@ -16,7 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.ray.gang import ActorExchange
+from orchestrator.host.attempt_files import read_pieces
 from orchestrator.host.description import node_of
+from orchestrator.host.exchange import NodeNews
 from orchestrator.host.libraries import library_versions
 from orchestrator.host.machine import VISIBLE, visible_devices
 
@@ -28,26 +31,25 @@ OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
 class Host:
-    """What Ray runs on each node (`ray.remote(Host)`)."""
+    """What runs on each node (`entry.class_of_host`)."""
 
     def __init__(self, settings: Mapping[str, Any], devices: int) -> None:
         """Start the warm server first: it imports for seconds, meanwhile everything else goes on.
 
         Args:
-            settings: those of `host.description`; of a standing cluster `token`, `orphan_s` and `idle_s` too.
+            settings: those of `host.description`; of a standing cluster `orphan_s` and `idle_s` too, and `home_here`
+                and `scratch_gib` on a node that does not see the study's folder.
             devices: of the share; Ray names them in CUDA_VISIBLE_DEVICES.
-
-        Raises:
-            RuntimeError: this node does not see the study's folder.
         """
-        check_shared_folder(settings)
         with contextlib.suppress(OSError):  # at Ray's 1000 it and its server would be killed for memory before any rank
             OOM_SCORE.write_text(
                 Path(f"/proc/{os.getppid()}/oom_score_adj").read_text(encoding="ascii"), encoding="ascii"
             )
         visible = visible_devices(os.environ.get(VISIBLE, "")) if devices else ()
         self._digest = settings["digest"]
-        self._node = node_of(settings, visible=visible, records_endings=True)
+        self._exchanges: dict[str, ActorExchange] = {}
+        address = "" if settings["address"] == "local" else _address_of_node()
+        self._node = node_of(settings, visible=visible, records_endings=True, address=address)
         self._contacted = self._wanted = time.monotonic()
         self._leaving = threading.Event()
         if settings["address"] != "local":
@@ -61,22 +63,47 @@ class Host:
     def hello(self) -> dict[str, Any]:
         """Its identity: a driver places attempts only on hosts with its own code and libraries."""
         self._contacted = time.monotonic()
-        return {"pid": os.getpid(), "digest": self._digest, "versions": library_versions()}
+        versions = library_versions()
+        return {"pid": os.getpid(), "digest": self._digest, "versions": versions, "apart": self._node.apart}
 
-    def keep_alive(self) -> bool:
-        """Jobs wait for room, so an idle host stays. Returns whether any attempt has not ended."""
-        self._contacted = self._wanted = time.monotonic()
+    def keep_alive(self, wanted: bool) -> bool:
+        """Take note of a driver whose jobs wait for room. Returns whether any attempt has not ended.
+
+        Args:
+            wanted: whether one of these jobs fits here; then an idle host stays.
+        """
+        self._contacted = time.monotonic()
+        if wanted:
+            self._wanted = self._contacted
         return self._node.busy
 
     def server(self) -> tuple[bool, str]:
         """Whether the warm server has imported everything; why it was given up, if it was."""
         return self._node.server_ready, self._node.server_failure
 
-    def start(self, submissions: Sequence[Mapping[str, Any]]) -> None:
-        """Take attempts."""
+    def start(
+        self, submissions: Sequence[Mapping[str, Any]], peers: Mapping[str, Mapping[int, Any]] | None = None
+    ) -> None:
+        """Take attempts, or this host's shares of them (`gang.shares_of`).
+
+        Args:
+            submissions: as JSON.
+            peers: attempt -> number -> host actor, of attempts over several hosts.
+        """
         self._wanted = time.monotonic()
         for submission in submissions:
-            self._node.start(submission)
+            attempt = str(submission["attempt"])
+            if attempt in self._exchanges or not (peers and attempt in peers):
+                self._node.start(submission)
+                continue
+            exchange = ActorExchange(attempt, submission["node"]["node"], peers[attempt])
+            self._exchanges[attempt] = exchange
+            self._node.start(submission, exchange)
+
+    def told(self, attempt: str, _by: int) -> NodeNews | None:
+        """What this host tells the others of an attempt; None: it does not know it (yet)."""
+        exchange = self._exchanges.get(attempt)
+        return None if exchange is None else exchange.told
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Drop what the driver has recorded, and report the rest.
@@ -86,7 +113,20 @@ class Host:
         """
         self._contacted = time.monotonic()
         self._node.forget(forget)
+        for attempt in forget:
+            self._exchanges.pop(attempt, None)
         return self._node.poll()
+
+    def files(self, wanted: Mapping[str, Mapping[str, Any]], limit: int) -> dict[str, dict[str, Any]]:
+        """What the driver lacks of attempts' files, bounded; for nodes that do not see the study's folder.
+
+        Args:
+            wanted: as of `FilesOfAttempts.wanted`.
+            limit: bytes, see `read_pieces`.
+        """
+        places = {attempt: self._node.folder_here(Path(one["work"])) for attempt, one in wanted.items()}
+        found = read_pieces({places[attempt]: one["have"] for attempt, one in wanted.items()}, limit)
+        return {attempt: found[place] for attempt, place in places.items()}
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
@@ -109,7 +149,7 @@ class Host:
         busy_at = time.monotonic()
         while not self._leaving.wait(LOOK_S):
             now = time.monotonic()
-            if self._node.busy:
+            if self._node.busy or (self._node.apart and self._node.poll()):  # what has ended is to be fetched
                 busy_at = now
             if now - self._contacted > orphan_s:
                 self._end_attempts()
@@ -128,24 +168,11 @@ class Host:
             time.sleep(LOOK_S)
 
 
-def check_shared_folder(settings: Mapping[str, Any]) -> None:
-    """Check that this node reads what the driver has just written to the study's folder.
+def _address_of_node() -> str:
+    """The address at which Ray's own processes reach this node."""
+    from ray.util import get_node_ip_address
 
-    Raises:
-        RuntimeError: it does not; says what to do.
-    """
-    token = settings.get("token")
-    if token is None:
-        return
-    try:
-        seen = Path(token["path"]).read_text(encoding="ascii")
-    except OSError as error:
-        seen = f"{error.strerror}"
-    if seen != token["content"]:
-        raise RuntimeError(
-            f"{os.uname().nodename} does not see the study's folder: {token['path']}: {seen[:80]}; nodes of one "
-            "cluster need outputs/ on a file system that all of them share; put ECHO_MATRIX_HOME on one"
-        )
+    return str(get_node_ip_address())
 
 
 def release_node() -> None:

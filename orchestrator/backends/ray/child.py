@@ -77,11 +77,13 @@ class Child:
             if self._folder is not None:
                 threading.Thread(target=self._watch_heads, args=(heads(os.getpid()),), daemon=True).start()
             self._cluster.adopt(request["adopt"])
-            return {"hosts": self._cluster.hosts(), "session": self._cluster.session}
+            return {"hosts": self._cluster.hosts([])["hosts"], "session": self._cluster.session}
         assert self._cluster is not None, "the first request is `open`"
         match request["op"]:
             case "hosts":
-                return self._cluster.hosts()
+                return self._cluster.hosts(request["waiting"])
+            case "withdraw":
+                return self._cluster.withdraw()
             case "submit":
                 return self._cluster.submit(request["submissions"])
             case "adopt":
@@ -92,7 +94,7 @@ class Child:
                 return self._cluster.stop(request["attempts"])
             case "kill":
                 return self._cluster.kill(request["attempts"])
-        raise ValueError(f"op is {request['op']!r}; allowed: open, hosts, submit, adopt, poll, stop, kill")
+        raise ValueError(f"op is {request['op']!r}; allowed: open, hosts, withdraw, submit, adopt, poll, stop, kill")
 
     def _read(self) -> None:
         for line in sys.stdin:

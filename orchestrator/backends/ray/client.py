@@ -8,24 +8,27 @@ processes are gone. On a standing cluster the new child takes the same attempts 
 import hashlib
 import os
 import secrets
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.plugin import BackendContext
-from orchestrator.backends.protocol import Adoption, HostShare, PlacingBackend, Report, Submission
+from orchestrator.backends.protocol import Adoption, Autoscaling, HostShare, PlacingBackend, Report, Submission
 from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
-from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.environment import RAY, passed, patterns_of_hosts
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.host.processes import end_leftovers
+from orchestrator.spec.cell import Resources
 from orchestrator.store.location import StoreLocation
 from orchestrator.wording import counted
 
@@ -33,7 +36,6 @@ OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
 MAX_UNANSWERED = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
-MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
 
 class RayBackend:
@@ -53,10 +55,17 @@ class RayBackend:
             "devices": devices if context.needs_devices else 0,
             "memory_gib": machine_gib() * MEMORY_SHARE if ray.memory_gib is None else ray.memory_gib,
             **host,
+            "python": sys.executable,
+            "scratch": ray.scratch or "",
+            "scratch_gib": ray.scratch_gib,
             "study": hashlib.sha256(str(context.home.resolve()).encode()).hexdigest()[:16],
             "orphan_s": context.orphan_s,
             "idle_s": context.idle_s,
+            "node_types": {name: asdict(one) for name, one in ray.node_types.items()},
         }
+        self._waiting: list[dict[str, Any]] = []
+        """What ready jobs need that have no place."""
+        self._requested = ""
         self._home = context.home.resolve()
         self.outlives_driver = not ray.embedded
         self._lock = threading.Lock()
@@ -80,6 +89,22 @@ class RayBackend:
         self._lost: dict[str, float] = {}
         """Attempts of a session that has died -> monotonic clock, s."""
 
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
+        """Take what waits to the autoscaler with the next `hosts`; where nothing does, ask it for nothing at once."""
+        needs: Counter[tuple[int, int, float]] = Counter()
+        for (_, one), number in jobs.items():
+            needs[one.cpus, one.devices, one.memory_gib] += number
+        with self._lock:
+            before, self._waiting = self._waiting, [{"need": need, "number": needs[need]} for need in needs]
+            if before and not needs:
+                self._requested = ""
+                if self._pipe is not None and self._pipe.alive and self._pipe.opened:
+                    self._pipe.notify("withdraw")
+
+    def pending_hosts(self) -> str:
+        """What the autoscaler was asked for and has not added yet."""
+        return self._requested
+
     def hosts(self) -> Sequence[HostShare]:
         """The hosts that can take attempts now; the first call starts Ray, some 10 s. None while Ray is started again.
 
@@ -90,7 +115,7 @@ class RayBackend:
             if self._reopening():
                 return ()
             try:
-                shares = self._request("hosts")
+                answer = self._request("hosts", waiting=self._waiting)
             except NoAnswer:
                 if not self._was_opened:
                     raise
@@ -102,7 +127,8 @@ class RayBackend:
                     return ()  # the next call starts another
                 raise
             self._unanswered = 0
-            return tuple(HostShare(**share) for share in shares)
+            self._requested = answer["requested"]
+            return tuple(HostShare(**share) for share in answer["hosts"])
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Start attempts; attempt -> ticket, `{session}/{host}/{attempt}`.
@@ -326,4 +352,6 @@ class RayBackend:
 
 
 if TYPE_CHECKING:
-    _: PlacingBackend = RayBackend(BackendContext(home=Path(), store=StoreLocation(folder="")), RaySettings())
+    _ray = RayBackend(BackendContext(home=Path(), store=StoreLocation(folder="")), RaySettings())
+    _placing: PlacingBackend = _ray
+    _autoscaling: Autoscaling = _ray

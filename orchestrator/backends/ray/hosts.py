@@ -10,20 +10,31 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.placement_group import get_placement_group, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from orchestrator.backends.ray import entry
 from orchestrator.backends.ray.actor import Host
-from orchestrator.backends.ray.environment import HOST_LABEL
+from orchestrator.backends.ray.entry import class_of_host
+from orchestrator.backends.ray.environment import EXCHANGE_GROUP, HOST_LABEL
+from orchestrator.errors import BackendError
+from orchestrator.host import code_archive
+from orchestrator.host.code_archive import pack_code
 from orchestrator.host.machine import GIB
 from workloads.runtime.fault_points import VARIABLE
 
 NAMESPACE = "echo-matrix"
+CLUSTER = "cluster"
+"""`HostShare.group`: the hosts of one cluster share jobs."""
+
+for _module in (entry, code_archive):  # a node that does not see the study's folder cannot import them
+    ray.cloudpickle.register_pickle_by_value(_module)
 
 
 @dataclass
@@ -41,6 +52,8 @@ class RayHost:
     actor: Any
     hello: Any
     """Ray's reference to its identity, which is there once it has started."""
+    sharing: str | None = CLUSTER
+    """`HostShare.group`, where it sees the study's folder: ranks of one job write their parts of checkpoints there."""
     began: float = field(default_factory=time.monotonic)
     identity: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
@@ -51,19 +64,47 @@ class RayHost:
     current: bool = False
     """It runs the driver's code with the driver's libraries, and takes attempts."""
     asked_to_end: bool = False
+    suspected: bool = False
+    """Other hosts of an attempt have lost it, and it has not answered since."""
     died_at: float | None = None
     """Monotonic clock, s."""
     ending: str = "node_lost"
     """Of attempts that die with it."""
     why: str = ""
 
+    @property
+    def apart(self) -> bool:
+        """Whether its node does not see the study's folder."""
+        return self.identity is not None and bool(self.identity.get("apart"))
+
     def share(self) -> dict[str, Any]:
         """As the fields of a `HostShare`."""
-        return {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+        share = {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+        return share | {"group": None if self.apart else self.sharing}
 
 
-def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
-    """Ask for a node's whole share and for a host on it; returns at once, `hello` is answered when it runs."""
+def put_code(settings: Mapping[str, Any]) -> list[Any]:
+    """Reference to the code, for nodes of a standing cluster that do not see it; empty: none can use it.
+
+    Raises:
+        BackendError: the code cannot be read.
+    """
+    if settings.get("token") is None or settings["store"]["kind"] == "files":
+        return []
+    try:
+        return [ray.put(pack_code(Path(settings["code"])))]
+    except OSError as error:
+        raise BackendError(f"the code of the study cannot be read: {error}") from error
+
+
+def start_host(node: Mapping[str, Any], settings: Mapping[str, Any], code: Sequence[Any]) -> RayHost:
+    """Ask for a node's whole share and for a host on it; returns at once, `hello` is answered when it runs.
+
+    Args:
+        node: of Ray.
+        settings: as for `RayCluster`.
+        code: as `put_code` gave it.
+    """
     resources = node["Resources"]
     embedded = settings["address"] == "local"
     cpus, devices = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
@@ -81,13 +122,10 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
         "scheduling_strategy": PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=0),
         **lasting,
     }
-    if not embedded:  # a worker of an embedded Ray inherits these
-        given = {VARIABLE: os.environ[VARIABLE]} if VARIABLE in os.environ else {}
-        # Ray puts the node's own PYTHONPATH in: libraries may come by it. The slash is for a node that has none: an
-        # empty entry would be the folder in which Ray was started there; `//lib` is `/lib`.
-        path = f"{settings['code']}{os.pathsep}/${{PYTHONPATH}}"
-        options["runtime_env"] = {"env_vars": {"PYTHONPATH": path, **given}}
-    actor = ray.remote(Host).options(**options).remote(settings, devices)
+    if not embedded and VARIABLE in os.environ:  # a worker of an embedded Ray inherits it
+        options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
+    host: Any = ray.remote(concurrency_groups={EXCHANGE_GROUP: 1})(class_of_host(vars(Host)))
+    actor = host.options(**options).remote(settings, devices, code)
     memory_gib = resources.get("memory", 0.0) / GIB
     return RayHost(
         name=name,
@@ -99,7 +137,19 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any]) -> RayHost:
         group=group,
         actor=actor,
         hello=actor.hello.remote(),
+        sharing=None if embedded else CLUSTER,
     )
+
+
+def node_share(node: Mapping[str, Any], *, embedded: bool) -> dict[str, Any]:
+    """What a host would have of a node, as the fields of a `HostShare`."""
+    resources = node["Resources"]
+    return {
+        "name": host_name(node, embedded=embedded),
+        "cpus": int(resources.get("CPU", 0)),
+        "devices": int(resources.get("GPU", 0)),
+        "memory_gib": resources.get("memory", 0.0) / GIB,
+    }
 
 
 def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
@@ -118,12 +168,12 @@ def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHo
         nodes: Ray's living nodes by the name of the host that they would have.
     """
     found = []
-    for entry in ray.util.list_named_actors(all_namespaces=True):
-        if entry["namespace"] != NAMESPACE or not entry["name"].startswith(f"{study}/"):
+    for named in ray.util.list_named_actors(all_namespaces=True):
+        if named["namespace"] != NAMESPACE or not named["name"].startswith(f"{study}/"):
             continue
-        _, name, token = entry["name"].split("/")
+        _, name, token = named["name"].split("/")
         try:
-            actor = ray.get_actor(entry["name"], namespace=NAMESPACE)
+            actor = ray.get_actor(named["name"], namespace=NAMESPACE)
         except ValueError:  # it has just ended
             continue
         node = nodes.get(name, {"NodeID": "", "Resources": {}})
@@ -136,7 +186,7 @@ def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHo
                 cpus=int(resources.get("CPU", 0)),
                 devices=int(resources.get("GPU", 0)),
                 memory_gib=resources.get("memory", 0.0) / GIB,
-                group=_group(entry["name"]),
+                group=_group(named["name"]),
                 actor=actor,
                 hello=actor.hello.remote(),
             )

@@ -8,7 +8,17 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
-from orchestrator.backends.ray.hosts import RayHost, find_hosts, host_name, remove_group, start_host
+from orchestrator.backends.ray.growth import Need, space_of
+from orchestrator.backends.ray.hosts import (
+    CLUSTER,
+    RayHost,
+    find_hosts,
+    host_name,
+    node_share,
+    put_code,
+    remove_group,
+    start_host,
+)
 from orchestrator.errors import BackendError
 from orchestrator.host.libraries import library_versions
 
@@ -30,6 +40,10 @@ class Membership:
         self._settings = settings
         self._embedded = settings["address"] == "local"
         self._identity = {"digest": settings["digest"], "versions": library_versions()}
+        self._code = put_code(settings)
+        self._types = settings.get("node_types", {})
+        self._grows = bool(self._types)
+        """Whether an autoscaler adds nodes, and removes those that nobody holds."""
         self._broken_nodes: set[str] = set()
         """Nodes on which no host can start."""
         self.draining: set[str] = set()
@@ -44,7 +58,8 @@ class Membership:
     @property
     def taking(self) -> list[RayHost]:
         """Those that take attempts."""
-        return [host for host in self.living if host.current and host.node not in self.draining]
+        able = [host for host in self.living if host.current and not host.suspected]
+        return [host for host in able if host.node not in self.draining]
 
     def _name(self, node: Mapping[str, Any]) -> str:
         return host_name(node, embedded=self._embedded)
@@ -73,21 +88,49 @@ class Membership:
                 continue  # its method raised: it lives, and is asked again
         return answers
 
-    def refresh(self) -> None:
-        """Take up hosts that have started, and give every living node one."""
+    def refresh(self, needs: Sequence[Need] = ()) -> None:
+        """Take up hosts that have started, and give every living node one.
+
+        Where an autoscaler removes idle nodes, those alone that hold a job that waits: the others are let go.
+
+        Args:
+            needs: what ready jobs need that have no place.
+        """
         self.collect_hellos()
+
+        def keep_alive(host: RayHost) -> Any:
+            return host.actor.keep_alive.remote(self._is_needed(host.share(), needs))
+
         # A host that has ended by itself must be seen to have, before anything is placed on it.
-        answers = self.ask(
-            [host for host in self.living if host.identity], lambda host: host.actor.keep_alive.remote(), KEEP_ALIVE_S
-        )
+        answers = self.ask([host for host in self.living if host.identity], keep_alive, KEEP_ALIVE_S)
         for host in list(self.living):
+            host.suspected = host.suspected and host.token not in answers
             if not answers.get(host.token, True):
                 self.end_if_outdated(host)
         nodes = self._nodes()
         held = {host.name for host in self.living}
         for node in nodes:
-            if self._name(node) not in held and node["NodeID"] not in self.draining | self._broken_nodes:
-                self.living.append(start_host(node, self._settings))
+            if self._name(node) in held or node["NodeID"] in self.draining | self._broken_nodes:
+                continue
+            if self._is_needed(node_share(node, embedded=self._embedded), needs) and self._is_free(node):
+                self.living.append(start_host(node, self._settings, self._code))
+
+    def _is_free(self, node: Mapping[str, Any]) -> bool:
+        """Whether nobody else holds a part of a node: then the autoscaler is to add another for us."""
+        if not self._grows:
+            return True
+        free = ray._private.state.available_resources_per_node().get(node["NodeID"], {})
+        return bool(free.get("CPU", 0) >= node["Resources"]["CPU"])
+
+    def _is_needed(self, share: Mapping[str, Any], needs: Sequence[Need]) -> bool:
+        return not self._grows or any(space_of(share).holds(need) for need in needs)
+
+    def to_come(self) -> list[dict[str, Any]]:
+        """Shares that take nothing yet: nodes without a host that serves, and what the autoscaler can add."""
+        there = {host.name for host in self.taking}
+        shares = [node_share(node, embedded=self._embedded) for node in self._nodes() if self._name(node) not in there]
+        shares += [{**one, "name": f"a new {name}"} for name, one in self._types.items()]
+        return [{**share, "pending": True, "group": CLUSTER} for share in shares]
 
     def collect_hellos(self) -> None:
         """Take the identities of hosts that have started since."""
@@ -167,4 +210,4 @@ class Membership:
 def _last_line(error: Exception) -> str:
     """The last line of an error that comes with a traceback of another process."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].removeprefix("RuntimeError: ") if lines else type(error).__name__

@@ -1,6 +1,6 @@
 """The SLURM backend: attempts as SLURM jobs, in pilot jobs, or both, each for stages of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +10,14 @@ from orchestrator.backends.protocol import (
     Adoption,
     Autoscaling,
     Backend,
+    ExpectedWork,
     HostShare,
     JobQueue,
     PlacingBackend,
     QueueingBackend,
     Report,
     Submission,
+    WorkPlanning,
 )
 from orchestrator.backends.slurm.core.backend import QUEUE, JobBackend
 from orchestrator.backends.slurm.core.commands import SlurmSilent
@@ -23,6 +25,7 @@ from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.pilot.backend import PilotBackend
 from orchestrator.backends.slurm.pilot.pilot import find_pilots
 from orchestrator.backends.slurm.settings import SlurmSettings
+from orchestrator.spec.cell import Resources
 from orchestrator.store.location import StoreLocation
 
 
@@ -52,13 +55,17 @@ class SlurmBackend:
         self._stages = stages
         self._known: tuple[JobQueue, ...] = ()
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Pilot jobs are submitted only for stages that run in them."""
-        self._pilots.waiting_for_room(stages)
+        self._pilots.waiting_for_room(jobs)
+
+    def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
+        """As `PilotBackend.expected_work`."""
+        self._pilots.expected_work(work)
 
     def pending_hosts(self) -> str:
-        """Which pilot jobs are on their way."""
-        return self._pilots.pending_hosts()
+        """Which pilot jobs are on their way, and what sbatch does not take now."""
+        return "; ".join(filter(None, (self._jobs.pending_hosts(), self._pilots.pending_hosts())))
 
     def queues(self) -> Sequence[JobQueue]:
         """SLURM's queue, for the stages that become jobs; it takes nothing while SLURM does not answer.
@@ -125,4 +132,5 @@ if TYPE_CHECKING:
     _both = SlurmBackend(_jobs, _pilots, ())
     _queueing: tuple[QueueingBackend, QueueingBackend] = _jobs, _both
     _placing: tuple[PlacingBackend, PlacingBackend] = _pilots, _both
-    _autoscaling: tuple[Autoscaling, Autoscaling] = _pilots, _both
+    _autoscaling: tuple[Autoscaling, Autoscaling, Autoscaling] = _jobs, _pilots, _both
+    _planning: tuple[WorkPlanning, WorkPlanning] = _pilots, _both

@@ -12,8 +12,8 @@ from typing import Any
 from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.scripts import PlannedSubmission, Script, ScriptPlan
 from orchestrator.backends.slurm.core.commands import SlurmSilent, client_environment, dropped_words
-from orchestrator.backends.slurm.core.job_request import JobRequest, request_of, request_of_pilot
-from orchestrator.backends.slurm.core.submit import SbatchJob, arrays_of, sbatch_job, script_of
+from orchestrator.backends.slurm.core.job_request import JobRequest, request_of_pilot
+from orchestrator.backends.slurm.core.submit import SbatchJob, arrays_of, request_for, sbatch_job, script_of
 from orchestrator.backends.slurm.pilot.mailbox import pilots_folder
 from orchestrator.backends.slurm.pilot.pool import pilot_job
 from orchestrator.backends.slurm.preflight.check import find_misfits
@@ -96,7 +96,12 @@ def _arrays(
     for one in submissions:
         together.setdefault(one.needs, []).append(one)
     for needs, ready in together.items():
-        for group in arrays_of([one.submission for one in ready], slurm, min(array_size, slurm.max_jobs)):
+        for group in arrays_of(
+            [one.submission for one in ready],
+            slurm,
+            min(array_size, slurm.max_jobs, slurm.max_waiting),
+            context.grace_s,
+        ):
             batch = sbatch_job(group, home=context.home.resolve(), slurm=slurm, code=code, grace_s=context.grace_s)
             stage = str(group[0].request["stage"])
             yield Script(
@@ -106,7 +111,7 @@ def _arrays(
                 jobs=tuple(one.label for one in group),
                 needs=needs,
                 at_once=min(batch.parameters["array_parallelism"], len(group)),
-                request=_request(request_of(group[0].resources, slurm.of(stage)), batch),
+                request=_request(request_for(group[0], slurm, context.grace_s), batch),
                 text=script_of(batch, sys.executable),
             )
 

@@ -27,7 +27,10 @@ class SlurmStage:
     constraint: str | None = None
     """`--constraint`."""
     minutes: Positive | None = None
-    """Time limit; None: `resources.STAGE.minutes`."""
+    """What an attempt may take at most; None: `resources.STAGE.minutes`. Once jobs like it were measured, it asks SLURM
+    for less."""
+    least_minutes: Positive | None = None
+    """The least time limit that is asked for; with that of `minutes`, none is estimated."""
     gpus: str | None = None
     """`--gpus-per-node`, such as `a100:4`; None: `resources.STAGE.devices`."""
     nodes: Count | None = None
@@ -47,7 +50,7 @@ class PilotSettings:
     memory_gib: Annotated[float, Range(RESERVED_GIB, above=True)]
     """Of each node; its jobs get 2 GiB less, for Ray and the warm server."""
     minutes: Positive
-    """Time limit of a pilot job."""
+    """What a pilot job may take at most; once its jobs were measured, it asks for what those that are ready need."""
     nodes: Count = 1
     """Of one allocation; an attempt runs on one of them."""
     devices: Natural = 0
@@ -82,6 +85,8 @@ class SlurmSettings:
     """Shell lines before each job, such as `module load cuda`."""
     max_jobs: Count = 200
     """Attempts in the queue and running at once; the site's own limit holds as well."""
+    max_waiting: Count = 50
+    """Of them, those that wait in the queue; others are submitted as these begin."""
     poll_s: Positive = 10.0
     """Between two questions to SLURM."""
     pilot: PilotSettings | None = None

@@ -12,7 +12,7 @@ from orchestrator.commands.logs.log_reader import has_log
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
-from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.attempt_monitor import waiting_reason, waits_for
 from orchestrator.schedule.failures import trace_of
 from orchestrator.schedule.host_exclusion import describe
 from orchestrator.schedule.launcher import build_request
@@ -93,7 +93,10 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "reason": known.standing.reason,
         "needs": [{"label": label, **asdict(standing)} for label, standing in known.needs.items()],
         "needed_by": list(known.needed_by),
-        "attempts": [{**attempt_json(one), "folder": str(known.folders[one.id])} for one in known.attempts],
+        "attempts": [
+            {**attempt_json(one), "waits": waits_for(one, folder := known.folders[one.id]), "folder": str(folder)}
+            for one in known.attempts
+        ],
         "charges": {
             "error": {"used": charges.error, "allowed": retries.error},
             "out_of_memory": {"used": charges.out_of_memory, "allowed": retries.out_of_memory},
@@ -110,6 +113,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "failure": None
         if known.failure is None or known.failed is None
         else {"attempt": known.failed.id, **asdict(known.failure)},
+        "slots": list(known.slots),
         "next": what_next(known),
     }
 
@@ -121,6 +125,7 @@ def explain_text(known: Explanation) -> str:
     for label, standing in known.needs.items():
         words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
         lines.append(f"  needs {label}: {words}")
+    lines += [f"  waits for a slot of {words}" for words in known.slots]
     if known.needed_by:
         lines.append(f"  needed by {shortened(known.needed_by, SHOWN)}")
     lines += [f"  {_attempt_words(one, known)}" for one in known.attempts]
@@ -155,7 +160,8 @@ def charges_words(charges: Charges, retries: RetrySettings) -> str:
 
 
 def _attempt_words(one: Attempt, known: Explanation) -> str:
-    where = f" on {one.host}" if one.host else ""
+    where = f" on {one.placement.where}" if one.host else ""
+    where += f", failed first on {one.failed_on}" if one.failed_on else ""
     at = one.started or one.intended
     words = [f"{one.id}{where}", local_time(at)]
     if one.started is not None:

@@ -11,6 +11,7 @@ from orchestrator.errors import PlanError
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.plan.job import Standing
 from orchestrator.plan.show import WOULD_RUN
+from orchestrator.schedule.expectations import expected_time
 from orchestrator.schedule.launcher import build_request, build_submission
 from orchestrator.spec.workload import package_of
 from orchestrator.study import Study
@@ -63,6 +64,7 @@ def planned_submissions(study: Study, standings: Mapping[str, Standing]) -> list
         PlanError: a job cannot be made into a request.
     """
     found: list[PlannedSubmission] = []
+    forecaster = study.forecaster() if study.durations() else None
     for job_id in (job_id for job_id, now in standings.items() if now.state in WOULD_RUN):
         job = study.plan.jobs[job_id]
         attempt = f"a000-{job.fingerprint[:8]}"  # like the id of an attempt, but the same at each call
@@ -71,7 +73,8 @@ def planned_submissions(study: Study, standings: Mapping[str, Standing]) -> list
         )
         placement = Placement(host=study.cluster.backend, cpus=job.resources.cpus, devices=())
         needs = tuple(study.plan.jobs[need].label for need in job.needs if standings[need].state != "done")
-        submission = build_submission(job, study.plan, placement, request)
+        expected = None if forecaster is None else expected_time(forecaster.of(job))
+        submission = build_submission(job, study.plan, placement, request, expected)
         found.append(PlannedSubmission(submission=submission, needs=needs))
     return found
 
@@ -104,7 +107,8 @@ def _summary(script: Script) -> str:
     asks = script.request
     gpus = "".join(f", {number} {f'{kind} ' if kind else ''}gpus" for kind, number in asks["gpus"].items())
     each = f"{counted(asks['cpus'], 'cpu')}, {asks['memory_mib']} MiB{gpus}"
-    size = f"{counted(asks['nodes'], 'node')} with {each}; {asks['minutes']} minutes"
+    minutes = f"{asks['minutes']} minutes{' (estimated)' if asks['short_limit'] else ''}"
+    size = f"{counted(asks['nodes'], 'node')} with {each}; {minutes}"
     if script.kind == "pilot":
         return f"pilot job, sent while jobs wait for room, at most {script.at_once} at once: {size}"
     what = script.stage

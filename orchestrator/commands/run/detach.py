@@ -2,7 +2,7 @@
 
 Its output goes to the study's `driver.out`, of which only the first and the last part are kept. The command that
 starts it waits until it holds the lease and has started an attempt, or has ended; errors are printed by that command,
-which then has the exit code of the run.
+which then has the exit code of the run. A backend may start it on another machine that sees the study's folder.
 """
 
 import contextlib
@@ -14,15 +14,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.plugin import RemoteDriver
 from orchestrator.errors import OrchestratorError
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.host.log_collector import HEAD, TAIL
-from orchestrator.schedule.lease_holder import process_runs, read_holder
+from orchestrator.schedule.lease_holder import LeaseHolder, process_runs, read_holder
 from orchestrator.schedule.ledger.database import NAME, Ledger
 
 OUT = "driver.out"
@@ -31,6 +32,7 @@ LOG = "driver.log"
 RECENT = 1 << 16
 """Bytes at the end of the log that are searched for the first attempt."""
 POLL_S = 0.1
+REMOTE_POLL_S = 1.0  # each look is a question to the cluster
 WORKS_S = 90.0
 """How long to wait for the first attempt. Ray starts in about 10 s, on a busy machine in 60."""
 
@@ -39,7 +41,10 @@ WORKS_S = 90.0
 class BackgroundRun:
     """A background run that was started."""
 
+    name: str
+    """For people: `pid 4711`, or the id of a job elsewhere."""
     pid: int
+    """Of the holder of the lease, on its machine; 0: not known."""
     works: bool
     """It holds the lease and has submitted an attempt."""
     exit_code: int | None
@@ -50,13 +55,16 @@ class BackgroundRun:
     """Everything it has printed so far."""
 
 
-def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], None]) -> BackgroundRun:
+def start_detached(
+    arguments: Sequence[str], home: Path, say: Callable[[str], None], remote: RemoteDriver | None = None
+) -> BackgroundRun:
     """Start `echo-matrix run` in the background, and wait until it has started an attempt or has ended.
 
     Args:
         arguments: of `run`.
         home: `outputs/{study}`; created if missing.
         say: receives what it waits for.
+        remote: where it runs, if not on this machine.
 
     Raises:
         OrchestratorError: it cannot be started.
@@ -64,8 +72,11 @@ def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], No
     home.mkdir(parents=True, exist_ok=True)
     # Not `driver.out` itself: it belongs to the holder of the lease, which the new process may not become.
     out = home / f".{OUT}.{os.getpid()}"
-    command = python_command("orchestrator.cli", "run", FLAG, str(home / OUT), *arguments)
+    given = ["run", FLAG, str(home / OUT), *arguments]
     begun = time.time()
+    if remote is not None:
+        return _start_remote(remote, given, home, out, say)
+    command = python_command("orchestrator.cli", *given)
     try:
         with out.open("ab") as file:  # append mode, since the file is shortened while it is written
             child = subprocess.Popen(
@@ -79,31 +90,71 @@ def start_detached(arguments: Sequence[str], home: Path, say: Callable[[str], No
     except OSError as error:
         raise OrchestratorError(f"{' '.join(command)} cannot be started: {error}") from error
     try:
-        return _wait(child, home, out, begun, say)
+        run = _wait(
+            f"pid {child.pid}",
+            child.poll,
+            lambda holder: holder.pid == child.pid and bool(process_runs(holder)),
+            home,
+            out,
+            say,
+            begun=begun,
+        )
+        return replace(run, pid=child.pid)
     except KeyboardInterrupt:  # the run, in another session, is not interrupted
         say(f"the run continues (pid {child.pid}); `echo-matrix stop` stops it")
         raise
 
 
-def _wait(
-    child: "subprocess.Popen[bytes]", home: Path, out: Path, begun: float, say: Callable[[str], None]
+def _start_remote(
+    remote: RemoteDriver, arguments: Sequence[str], home: Path, out: Path, say: Callable[[str], None]
 ) -> BackgroundRun:
-    holds = works = False
+    before = read_holder(home)
+    remote.start(arguments, python=sys.executable, code=CHECKOUT, home=home.resolve(), out=out.resolve())
+
+    def is_new(holder: LeaseHolder) -> bool:
+        return before is None or holder.nonce != before.nonce
+
+    try:
+        run = _wait(f"job {remote.id}", remote.exit_code, is_new, home, out, say, pause_s=REMOTE_POLL_S)
+    except KeyboardInterrupt:
+        say(f"the run continues (job {remote.id}); `echo-matrix stop` stops it")
+        raise
+    return replace(run, output=run.output or remote.output())
+
+
+def _wait(
+    name: str,
+    exit_code: Callable[[], int | None],
+    is_ours: Callable[[LeaseHolder], bool],
+    home: Path,
+    out: Path,
+    say: Callable[[str], None],
+    *,
+    begun: float | None = None,
+    pause_s: float = POLL_S,
+) -> BackgroundRun:
+    """Wait until a run has started an attempt or has ended; `begun` by the clock of its machine, if it is ours."""
+    holder: LeaseHolder | None = None
+    code, works = exit_code(), False
     deadline = time.monotonic() + WORKS_S
-    while child.poll() is None and not works and time.monotonic() < deadline:
-        holder = read_holder(home)
-        if not holds and holder is not None and holder.pid == child.pid and process_runs(holder):
-            holds = True
-            say(f"pid {child.pid} has started; waiting for its first attempt")
-        works = holds and _has_started(home, begun)
-        time.sleep(POLL_S)
+    while code is None and not works and time.monotonic() < deadline:
+        found = read_holder(home)
+        if holder is None and found is not None and is_ours(found):
+            holder = found
+            say(f"{name} has started; waiting for its first attempt")
+        works = holder is not None and _has_started(home, holder.since if begun is None else begun)
+        time.sleep(pause_s)
+        code = exit_code()
+    output = ""
     try:
         output = out.read_text(encoding="utf-8", errors="replace")
-        if child.returncode is not None:
+        if code is not None:
             out.unlink()  # it ended early; its output is printed
-    except FileNotFoundError:  # it has been renamed
-        output = (home / OUT).read_text(encoding="utf-8", errors="replace")
-    return BackgroundRun(pid=child.pid, works=works, exit_code=child.returncode, out=home / OUT, output=output)
+    except FileNotFoundError:  # it has been renamed, or never written
+        with contextlib.suppress(FileNotFoundError):
+            output = (home / OUT).read_text(encoding="utf-8", errors="replace") if holder is not None else ""
+    pid = 0 if holder is None else holder.pid
+    return BackgroundRun(name=name, pid=pid, works=works, exit_code=code, out=home / OUT, output=output)
 
 
 def _has_started(home: Path, since: float) -> bool:

@@ -17,7 +17,7 @@ from orchestrator.plan.forecast_show import forecast_json, forecast_text
 from orchestrator.plan.job import SHORT, Job, Plan, Standing
 from orchestrator.plan.select import select, selected_part
 from orchestrator.plan.show import added_text, counts, counts_text, job_json, others_text
-from orchestrator.schedule.attempt_monitor import waiting_reason
+from orchestrator.schedule.attempt_monitor import waiting_reason, waits_for
 from orchestrator.schedule.failures import FailedJob, failed_of, failures_json, failures_text
 from orchestrator.schedule.host_exclusion import ExcludedHost, describe, excluded_by_attempts
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
@@ -109,7 +109,10 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "jobs": [
             {
                 **job_json(job, standings[job.id]),
-                "attempts": [attempt_json(attempt) for attempt in attempts.get(job.fingerprint, ())],
+                "attempts": [
+                    {**attempt_json(attempt), "waits": waits_for(attempt, study.folder_of(attempt))}
+                    for attempt in attempts.get(job.fingerprint, ())
+                ],
             }
             for job in part.jobs.values()
         ],

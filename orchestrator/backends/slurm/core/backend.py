@@ -8,26 +8,25 @@ Nothing follows from a command that fails: what it would have reported stays `un
 import contextlib
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, JobQueue, Report, Submission
-from orchestrator.backends.slurm.core.batches import read_batches, write_batch
+from orchestrator.backends.slurm.core.batches import BatchEntry, read_batches, write_batch
 from orchestrator.backends.slurm.core.commands import SlurmMissing, SlurmSilent, ask
+from orchestrator.backends.slurm.core.feeder import Feeder
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
 from orchestrator.backends.slurm.core.reports import Reports, TrackedJob, first_attempt, ticket_of
-from orchestrator.backends.slurm.core.submit import SiteFull, SubmitUnanswered, arrays_of, sbatch_job, submit_batch
+from orchestrator.backends.slurm.core.submit import SubmitUnanswered, arrays_of, sbatch_job, submit_batch
 from orchestrator.backends.slurm.preflight.site import Site, read_site, room
 from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
 from orchestrator.host.environment import patterns_of_hosts
 from orchestrator.host.job import JOBS, STOP, SUBMISSION
+from orchestrator.spec.cell import Resources
 
-FULL_S = 30.0
-"""Between two tries to submit what a limit on jobs in the queue has refused: others may have left."""
-FULL = "the queue takes no more jobs of this user or account now"
 QUEUE = "slurm"
 """Recorded as the host of attempts in it."""
 
@@ -56,16 +55,14 @@ class JobBackend:
         self._queue = queue or SlurmQueue(slurm.poll_s)
         self._queue.add(self._query)
         self._reports = Reports(self._home, self._queue, float(slurm.poll_s), self._cancel)
-        self._held: list[Submission] = []
-        """Not submitted yet: the queue is full, or SLURM does not answer."""
+        self._feeder = Feeder(self._submit, self._note_held, self._end_unsubmitted)
         self._unconfirmed: dict[str, tuple[Submission, Path]] = {}
         """Attempt -> itself, and the list of its batch: tried again if SLURM turns out to have been too full."""
-        self._tried = 0.0
         self._began = time.time()
         self._closed = False
 
     def queues(self) -> Sequence[JobQueue]:
-        """SLURM's queue, with room for as many attempts as the site and `max_jobs` allow.
+        """SLURM's queue, with room for as many attempts as the site, `max_jobs` and `max_waiting` allow.
 
         Raises:
             BackendError: the client commands are not there.
@@ -75,19 +72,31 @@ class JobBackend:
         if self._queue.silent:
             raise SlurmSilent(self._queue.silent)
         site = self._known_site()
-        ours = {tracked.ticket for tracked in self._tracked.values() if tracked.report is None}
+        ours = {tracked.ticket for tracked in self._open().values()}
         free = room(site, self._settings, self._stages, self._queue.states, ours)
-        return (JobQueue(name=QUEUE, slots=int(min(self._settings.max_jobs, free))),)
+        begun = sum(self._has_begun(tracked) for tracked in self._open().values())
+        return (
+            JobQueue(name=QUEUE, slots=int(min(self._settings.max_jobs, free, begun + self._settings.max_waiting))),
+        )
+
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
+        """Nothing follows: SLURM finds the room."""
+
+    def pending_hosts(self) -> str:
+        """What sbatch does not take now."""
+        return self._feeder.trouble
 
     def submit(self, submissions: Sequence[Submission]) -> Mapping[str, str]:
         """Submit attempts, those that ask for the same as one array; asking twice for one changes nothing.
 
         Raises:
-            BackendError: sbatch refused a part of them (what it took is known and goes on), or this is closed.
+            BackendError: this is closed.
         """
         if self._closed:
             raise BackendError("the SLURM backend is closed; make another one")
-        self._submit_all([one for one in submissions if one.attempt not in self._tracked])
+        new = [one for one in submissions if one.attempt not in self._tracked]
+        self._feeder.feed(self._groups(new), time.monotonic(), silent=self._queue.silent)
+        self._feeder.note_in_queue(self._in_queue())
         return {submission.attempt: self._tracked[submission.attempt].ticket for submission in submissions}
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
@@ -96,9 +105,14 @@ class JobBackend:
         for one in attempts:
             work = Path(one.work)
             first, restarts = first_attempt(one.attempt)
-            name, index = batches.get(work.with_name(first), ("", None))
+            entry = batches.get(work.with_name(first), BatchEntry())
             self._tracked[one.attempt] = TrackedJob(
-                work=work, ticket=one.ticket, name=name, index=index, restarts=restarts
+                work=work,
+                ticket=one.ticket,
+                name=entry.name,
+                index=entry.index,
+                short_limit=entry.short_limit,
+                restarts=restarts,
             )
 
     def poll(self) -> Mapping[str, Report]:
@@ -115,7 +129,7 @@ class JobBackend:
             if report.ending == "interrupted" and not tracked.ticket and attempt in self._unconfirmed:
                 submission, jobs = self._unconfirmed.pop(attempt)
                 jobs.unlink(missing_ok=True)  # nothing of the name is to be looked for
-                self._hold([submission], report.detail)
+                self._feeder.hold([submission], report.detail)
                 report = Report(attempt=attempt, phase="waiting", detail=report.detail)
             if report.phase == "ended":
                 tracked.report = report
@@ -125,6 +139,7 @@ class JobBackend:
                         ticket=tracked.ticket,
                         name=tracked.name,
                         index=tracked.index,
+                        short_limit=tracked.short_limit,
                         restarts=first_attempt(report.successor)[1],
                     )
             answers[attempt] = report
@@ -164,6 +179,11 @@ class JobBackend:
     def _open(self) -> dict[str, TrackedJob]:
         return {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
 
+    def _has_begun(self, tracked: TrackedJob) -> bool:
+        """Whether SLURM has begun its job, as far as is known: one that it does not list has."""
+        state = self._queue.state(tracked.ticket)
+        return bool(tracked.ticket) and (state is None or state.phase != "waiting")
+
     def _query(self) -> QueueQuery:
         open_now = self._open().values()
         return QueueQuery(
@@ -188,54 +208,33 @@ class JobBackend:
                 self._tracked[attempt].end_asked, self._tracked[attempt].end_asked_at = end_asked, time.monotonic()
                 with contextlib.suppress(OSError):
                     (self._tracked[attempt].work / STOP).touch()
-        for submission in [one for one in self._held if one.attempt in attempts]:
-            self._held.remove(submission)
+        for submission in self._feeder.withdraw(attempts):
             self._end_unsubmitted(submission, "asked to end before SLURM took it")
 
     def _end_unsubmitted(self, submission: Submission, detail: str) -> None:
+        self._note_held(submission, detail)
         self._tracked[submission.attempt].report = Report(
             attempt=submission.attempt, phase="ended", ending="interrupted", detail=detail, ended=time.time()
         )
 
-    def _submit_all(self, submissions: Sequence[Submission]) -> None:
-        """Submit, those that ask for the same as one array."""
-        for group in arrays_of(submissions, self._settings, self._known_site().array_size):
-            self._submit_or_hold(group)
+    def _groups(self, submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
+        """Those that ask for the same as one array."""
+        return arrays_of(submissions, self._settings, self._known_site().array_size, self._grace_s)
 
-    def _submit_or_hold(self, group: Sequence[Submission]) -> None:
-        """Submit as many of a group as SLURM takes, and keep the others for later."""
-        if self._held or self._queue.silent:  # each sbatch would wait for an answer
-            self._hold(group, self._queue.silent or FULL)
-            return
-        try:
-            self._submit(group)
-        except SiteFull as error:
-            self._tried, half = time.monotonic(), len(group) // 2
-            if half:
-                self._submit_or_hold(group[:half])
-                self._submit_or_hold(group[half:])
-            else:
-                self._hold(group, str(error))
-
-    def _hold(self, group: Sequence[Submission], why: str) -> None:
-        for submission in group:
-            self._held.append(submission)
-            work = Path(str(submission.request["work"]))
-            self._tracked[submission.attempt] = TrackedJob(work=work, ticket="", name="", held=why)
+    def _note_held(self, submission: Submission, why: str) -> None:
+        work = Path(str(submission.request["work"]))
+        self._tracked[submission.attempt] = TrackedJob(work=work, ticket="", name="", held=why)
 
     def _submit_held(self, now: float) -> None:
         """Try again what SLURM has refused for now."""
-        if not self._held or self._queue.silent or now - self._tried < FULL_S:
-            return
-        held, self._held = self._held, []
-        try:
-            self._submit_all(held)
-        except BackendError as error:  # what it took is known
-            for one in held:
-                if self._tracked[one.attempt].held and one not in self._held:
-                    self._end_unsubmitted(one, str(error))
+        if self._feeder.held and not self._queue.silent:
+            self._feeder.retry(self._groups, now, in_queue=self._in_queue())
 
-    def _submit(self, group: Sequence[Submission]) -> None:
+    def _in_queue(self) -> int:
+        return sum(state.phase != "ended" for state in self._queue.states.values())
+
+    def _submit(self, group: Sequence[Submission]) -> str:
+        """Give attempts that share a script to sbatch; returns why nobody knows whether it took them, or nothing."""
         code = Path(self._description["code"])
         batch = sbatch_job(group, home=self._home, slurm=self._settings, code=code, grace_s=self._grace_s)
         write_batch(batch, group, self._description)
@@ -253,10 +252,16 @@ class JobBackend:
             index = position if len(group) > 1 else None
             ticket = ticket_of(job, index)
             self._tracked[submission.attempt] = TrackedJob(
-                work=work, ticket=ticket, name=batch.name, index=index, unanswered=unanswered
+                work=work,
+                ticket=ticket,
+                name=batch.name,
+                index=index,
+                short_limit=batch.short_limit,
+                unanswered=unanswered,
             )
             if ticket:
                 self._queue.submitted(ticket, batch.name)
+        return unanswered
 
     def _oldest(self) -> float:
         """When the oldest attempt that is tracked was made, seconds since 1970."""

@@ -6,7 +6,7 @@ number was never recorded; it is removed where SLURM certainly has no job of the
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,30 @@ def write_batch(batch: SbatchJob, group: Sequence[Submission], description: Mapp
         work.mkdir(parents=True, exist_ok=True)
         (work / SUBMISSION).write_text(json.dumps(asdict(submission)), encoding="utf-8")
     batch.folder.mkdir(parents=True, exist_ok=True)
-    content = {**description, "name": batch.name, "works": [str(work) for work in batch.works]}
+    works = [str(work) for work in batch.works]
+    content = {**description, "name": batch.name, "works": works, "short_limit": batch.short_limit}
     write_object(batch.folder / JOBS, content)
 
 
-def read_batches(home: Path) -> dict[Path, tuple[str, int | None]]:
-    """Folder of an attempt -> name of its job, and index in its array.
+@dataclass(frozen=True, kw_only=True)
+class BatchEntry:
+    """What a batch on disk says of one of its attempts."""
+
+    name: str = ""
+    """Of the job; empty: no batch has the attempt."""
+    index: int | None = None
+    """In its array; None: it is a plain job."""
+    short_limit: bool = False
+    """See `SbatchJob`."""
+
+
+def read_batches(home: Path) -> dict[Path, BatchEntry]:
+    """Folder of an attempt -> its entry.
 
     Raises:
         BackendError: a list cannot be read, so nobody can tell what it has submitted.
     """
-    found: dict[Path, tuple[str, int | None]] = {}
+    found: dict[Path, BatchEntry] = {}
     for path in (home / "slurm").glob(f"*/{JOBS}"):
         try:
             content = read_object(path)
@@ -43,5 +56,9 @@ def read_batches(home: Path) -> dict[Path, tuple[str, int | None]]:
                 f"{path} cannot be read ({error}); put its folder aside once its job has ended"
             ) from error
         for index, work in enumerate(works):
-            found[Path(work)] = (name, index if len(works) > 1 else None)
+            found[Path(work)] = BatchEntry(
+                name=name,
+                index=index if len(works) > 1 else None,
+                short_limit=content.get("short_limit") is True,
+            )
     return found

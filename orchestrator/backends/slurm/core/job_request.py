@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.backends.protocol import ExpectedTime
+from orchestrator.backends.slurm.core.time_limit import estimated_minutes
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmStage
 from orchestrator.spec.cell import Resources
 
-SIGNAL_SLACK_S = 30
-"""Between the end of the grace period and the limit: for the job to record its end."""
 LIMIT_SLACK_MINUTES = 2
 """Beyond the minutes a job may take: our host ends it first and says why."""
 
@@ -25,12 +25,37 @@ class JobRequest:
     gpus: Mapping[str, int]
     """Type -> number; empty type: any."""
     minutes: int
+    short_limit: bool = False
+    """`minutes` was estimated, and is less than what the job may take."""
+
+
+def shortened_request(
+    resources: Resources, stage: SlurmStage, expected: ExpectedTime | None, grace_s: float
+) -> JobRequest:
+    """What a job of a stage asks for, with a time limit as short as is known to do.
+
+    Args:
+        resources: of the job.
+        stage: the settings that hold for it.
+        expected: how long it is expected to take.
+        grace_s: between being asked to stop and being killed.
+    """
+    full = request_of(resources, stage)
+    if {"time", "t"} & extra_lines(stage.sbatch).keys():  # that is what holds
+        return full
+    minutes = estimated_minutes(expected, least=stage.least_minutes, most=minutes_of(resources, stage), grace_s=grace_s)
+    return full if minutes is None else replace(full, minutes=minutes, short_limit=True)
+
+
+def minutes_of(resources: Resources, stage: SlurmStage) -> float:
+    """What an attempt may take at most, minutes."""
+    return resources.minutes if stage.minutes is None else stage.minutes
 
 
 def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
-    """What a job of a stage asks for."""
-    nodes = stage.nodes or 1
-    minutes = resources.minutes if stage.minutes is None else stage.minutes
+    """What a job of a stage asks for, for as long as it may take."""
+    nodes = stage.nodes or resources.nodes or 1
+    minutes = minutes_of(resources, stage)
     devices = math.ceil(resources.devices / nodes)
     return JobRequest(
         nodes=nodes,

@@ -35,6 +35,8 @@ class TrackedJob:
     """The job's name; empty: no list of ours has the attempt, so nobody has submitted it."""
     index: int | None = None
     """In its array."""
+    short_limit: bool = False
+    """See `SbatchJob`."""
     unanswered: str = ""
     """Why this driver does not know whether sbatch took it; empty: it does, or another driver asked."""
     held: str = ""
@@ -130,6 +132,7 @@ class Reports:
             ending="interrupted" if silent else state.ending,
             detail=state.summary() + last_lines(self._home / "slurm", f"*/{tracked.ticket}_*log.out"),
             ended=time.time(),
+            short_limit=tracked.short_limit and state.ending == "timed_out",
         )
 
     def _forgotten(self, attempt: str, tracked: TrackedJob, recorded: Report | None) -> Report:
@@ -142,7 +145,12 @@ class Reports:
         if not runs or runs[-1].phase != "ended":
             return Report(attempt=attempt, phase="missing", detail=f"SLURM does not know job {tracked.ticket}")
         return Report(
-            attempt=attempt, phase="ended", ending=runs[-1].ending, detail=runs[-1].summary(), ended=time.time()
+            attempt=attempt,
+            phase="ended",
+            ending=runs[-1].ending,
+            detail=runs[-1].summary(),
+            ended=time.time(),
+            short_limit=tracked.short_limit and runs[-1].ending == "timed_out",
         )
 
     def _requeued(
@@ -191,5 +199,5 @@ def ended_of(attempt: str, work: Path) -> Report | None:
 def preempted_if(recorded: Report, state: JobState) -> Report:
     """An attempt that was asked to end does not know why: SLURM says if another job or a lost node was the cause."""
     if recorded.ending in ("interrupted", "timed_out") and state.ending in ("preempted", "node_lost"):
-        return replace(recorded, ending=state.ending, detail=f"{recorded.detail}; {state.summary()}")
+        return replace(recorded, ending=state.ending, detail=f"{recorded.detail}; {state.summary()}", short_limit=False)
     return recorded

@@ -4,11 +4,14 @@ Sources: squeue(1) "JOB STATE CODES", sacct(1) "JOB STATE CODES", of SLURM 22.05
 """
 
 import itertools
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.backends.protocol import Ending
+from orchestrator.wording import local_time
 
 SQUEUE_COLUMNS = (
     ("JobArrayID", 64),
@@ -16,6 +19,7 @@ SQUEUE_COLUMNS = (
     ("RestartCnt", 12),
     ("Reason", 64),
     ("NodeList", 64),
+    ("StartTime", 24),
     ("Name", 256),
 )
 SQUEUE_FORMAT = ",".join(f"{name}:{width}" for name, width in SQUEUE_COLUMNS)
@@ -74,6 +78,8 @@ class JobState:
     """Why it waits."""
     exit_code: str = ""
     name: str = ""
+    starts: float | None = None
+    """When it begins, as SLURM predicts or knows, seconds since 1970; None: SLURM does not say."""
     began: bool = True
     """Whether it was ever given a node; one that was not has recorded nothing."""
 
@@ -94,7 +100,13 @@ class JobState:
         reason = self.reason.strip("()")
         meaning = REASONS.get(reason.partition(",")[0], "")
         words = f"{reason}: {meaning}" if meaning else reason or "queued"
-        return f"{words} (SLURM job {self.job})"
+        return f"{words} (SLURM job {self.job}, {self.start_words()})"
+
+    def start_words(self) -> str:
+        """When it may begin, for people; SLURM predicts that again and again, so no seconds are shown."""
+        if self.starts is None:
+            return "start not known"
+        return f"may start at {local_time(math.ceil(self.starts / 60) * 60, seconds=False)}"
 
     def summary(self) -> str:
         """For people."""
@@ -112,16 +124,25 @@ def parse_squeue(text: str) -> dict[str, JobState]:
         for _, width in SQUEUE_COLUMNS:
             fields.append(line[place : place + width].strip())
             place += width
-        job, state, restarts, reason, nodes, name = fields
+        job, state, restarts, reason, nodes, start, name = fields
         found[job] = JobState(
             job=job,
             state=state,
             restarts=int(restarts) if restarts.isdigit() else 0,
             reason="" if reason == "None" else reason,
             name=name,
+            starts=parse_time(start),
             began=bool(nodes),
         )
     return found
+
+
+def parse_time(text: str) -> float | None:
+    """`2026-11-30T14:05:09` in seconds since 1970; None for `N/A` and the like."""
+    try:
+        return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
 
 
 def parse_sacct(text: str) -> dict[str, list[JobState]]:

@@ -25,8 +25,9 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from orchestrator.backends.protocol import Submission
 from orchestrator.backends.slurm.core.commands import KEPT, SlurmSilent, client_environment
-from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S, JobRequest, extra_lines, request_of
+from orchestrator.backends.slurm.core.job_request import JobRequest, extra_lines, shortened_request
 from orchestrator.backends.slurm.core.states import chunks
+from orchestrator.backends.slurm.core.time_limit import SIGNAL_SLACK_S
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.errors import BackendError
 from orchestrator.host.children import python_command
@@ -49,6 +50,8 @@ class SbatchJob:
     """submitit's."""
     module: str = "orchestrator.host"
     """What the job runs, with `folder` as its argument."""
+    short_limit: bool = False
+    """Its time limit was estimated, and is less than what its attempts may take."""
 
 
 def job_name(study: str, label: str, attempt: str) -> str:
@@ -60,17 +63,26 @@ def job_name(study: str, label: str, attempt: str) -> str:
     return f"em:{study}:{plain[:LONGEST_LABEL]}:{attempt}"
 
 
-def shape_of(submission: Submission, slurm: SlurmSettings) -> str:
+def request_for(submission: Submission, slurm: SlurmSettings, grace_s: float) -> JobRequest:
+    """What an attempt asks for; `grace_s`: between being asked to stop and being killed."""
+    stage = slurm.of(str(submission.request["stage"]))
+    return shortened_request(submission.resources, stage, submission.expected, grace_s)
+
+
+def shape_of(submission: Submission, slurm: SlurmSettings, grace_s: float) -> str:
     """Attempts of one shape can share an array."""
-    stage = str(submission.request["stage"])
-    return json.dumps([stage, asdict(slurm.of(stage)), asdict(submission.resources)], sort_keys=True, default=str)
+    stage, minutes = str(submission.request["stage"]), request_for(submission, slurm, grace_s).minutes
+    settings, resources = asdict(slurm.of(stage)), asdict(submission.resources)
+    return json.dumps([stage, settings, resources, minutes], sort_keys=True, default=str)
 
 
-def arrays_of(submissions: Sequence[Submission], slurm: SlurmSettings, largest: int) -> Iterator[list[Submission]]:
-    """Attempts that share a script each: of one shape, and at most `largest`."""
+def arrays_of(
+    submissions: Sequence[Submission], slurm: SlurmSettings, largest: int, grace_s: float
+) -> Iterator[list[Submission]]:
+    """Attempts that share a script each: of one shape, and at most `largest`; `grace_s`: as for `request_for`."""
     shapes: dict[str, list[Submission]] = {}
     for submission in submissions:
-        shapes.setdefault(shape_of(submission, slurm), []).append(submission)
+        shapes.setdefault(shape_of(submission, slurm, grace_s), []).append(submission)
     for group in shapes.values():
         for piece in chunks(len(group), largest):
             yield group[piece.start : piece.stop]
@@ -97,7 +109,7 @@ def sbatch_job(
         if len(submissions) == 1
         else f"em:{study}:{first.request['stage']}:{len(submissions)}-jobs:{digest}"
     )
-    request = request_of(first.resources, stage)
+    request = request_for(first, slurm, grace_s)
     parameters = parameters_of(stage, request, name=name, setup=slurm.setup, code=code, grace_s=grace_s)
     parameters["array_parallelism"] = stage.at_once or len(submissions)
     return SbatchJob(
@@ -105,6 +117,7 @@ def sbatch_job(
         folder=home / "slurm" / digest,
         works=[Path(str(submission.request["work"])) for submission in submissions],
         parameters=parameters,
+        short_limit=request.short_limit,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.session import heads
+from orchestrator.backends.slurm.core.time_limit import RETIRE_SHARE
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, DRIVER_BEAT, JOIN, ORDERS, STATE, Orders, read_whole
 from orchestrator.backends.slurm.pilot.node_launcher import NodeResources
 from orchestrator.backends.slurm.pilot.pilot import AgentPhase, AgentState, agent_state
@@ -32,8 +33,6 @@ BEAT_S = 2.0
 DRIVER_BEAT_S = 2.0
 LAST_S = 5.0
 """Before SLURM ends what has not ended: for the last state to be written."""
-RETIRE_SHARE = 0.1
-"""Of its time: at the end no further attempts are taken, for most would not end in it."""
 
 
 class Agent:

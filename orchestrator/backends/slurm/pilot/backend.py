@@ -7,12 +7,12 @@ attempts only, and does not count as a retry of theirs.
 
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.backends.plugin import BackendContext
-from orchestrator.backends.protocol import Adoption, HostShare, Report, Submission
+from orchestrator.backends.protocol import Adoption, ExpectedWork, HostShare, Report, Submission
 from orchestrator.backends.slurm.core.commands import SlurmSilent
 from orchestrator.backends.slurm.core.queue import SlurmQueue
 from orchestrator.backends.slurm.core.reports import RECORD_S, ended_of, preempted_if
@@ -21,6 +21,7 @@ from orchestrator.backends.slurm.pilot.pilot import ending_of_run
 from orchestrator.backends.slurm.pilot.pool import PilotPool
 from orchestrator.backends.slurm.settings import RESERVED_GIB, PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
+from orchestrator.spec.cell import Resources
 from workloads.contract.metrics import read_beat
 
 PENDING_HOST = "pilot"
@@ -39,6 +40,8 @@ class TrackedAttempt:
     """Restarts of the pilot job when the attempt was ordered."""
     end: int
     """Length of the list of orders up to its own; -1: no list has it."""
+    end_asked: bool = False
+    """This driver has asked it to stop."""
     over_since: float | None = None
     """Monotonic clock, s, since when its pilot job has ended without a record of how the attempt did."""
     report: Report | None = None
@@ -77,9 +80,14 @@ class PilotBackend:
         """Whether what waits for room is of a stage that runs in pilot jobs."""
         self._closed = False
 
-    def waiting_for_room(self, stages: Collection[str]) -> None:
+    def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """A job that becomes a SLURM job of its own is no reason for a pilot job."""
-        self._waits = self._settings.stages is None or not set(stages).isdisjoint(self._settings.stages)
+        own = self._settings.stages
+        self._waits = own is None or any(stage in own for stage, _ in jobs)
+
+    def expected_work(self, work: Mapping[tuple[str, Resources], ExpectedWork]) -> None:
+        """The next pilot jobs ask for as much time as this needs."""
+        self._pool.work = work
 
     def pending_hosts(self) -> str:
         """Which pilot jobs are on their way."""
@@ -170,6 +178,10 @@ class PilotBackend:
             if answers[attempt].phase == "ended" and tracked.report is None:
                 tracked.report = answers[attempt]
                 self._ended_reported.append(attempt)
+                pilot = self._pool.pilots.get(tracked.pilot)
+                asked = tracked.end_asked or answers[attempt].ending != "interrupted"
+                if pilot is not None and pilot.short_limit and not asked:
+                    self._pool.cut_short.add(pilot.id)
         return answers
 
     def stop(self, attempts: Sequence[str]) -> None:
@@ -249,6 +261,7 @@ class PilotBackend:
         for attempt in attempts:
             tracked = self._tracked.get(attempt)
             if tracked is not None and tracked.report is None and tracked.end >= 0:
+                tracked.end_asked = True
                 by_pilot.setdefault(tracked.pilot, []).append(attempt)
         for pilot_id, names in by_pilot.items():
             if pilot_id in self._pool.pilots:

@@ -156,6 +156,8 @@ class PilotJob:
     """It runs the driver's code."""
     made: float
     """Seconds since 1970."""
+    short_limit: bool = False
+    """Its time limit was estimated."""
     ticket: str = ""
     """SLURM's number of the job; empty while only the name is known."""
     restart: int = 0
@@ -277,6 +279,6 @@ def find_pilots(home: Path, digest: str) -> dict[str, PilotJob]:
     return found
 
 
-def new_pilot(folder: Path, name: str) -> PilotJob:
+def new_pilot(folder: Path, name: str, *, short_limit: bool) -> PilotJob:
     """One that is about to be asked for."""
-    return PilotJob(folder=folder, name=name, current=True, made=time.time())
+    return PilotJob(folder=folder, name=name, current=True, made=time.time(), short_limit=short_limit)

@@ -6,9 +6,12 @@ import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.protocol import ExpectedWork
+from orchestrator.backends.slurm.core.brake import Brake
 from orchestrator.backends.slurm.core.commands import SlurmSilent, ask
 from orchestrator.backends.slurm.core.job_request import request_of_pilot
 from orchestrator.backends.slurm.core.queue import QueueQuery, SlurmQueue
@@ -20,12 +23,14 @@ from orchestrator.backends.slurm.core.submit import (
     parameters_of,
     submit_batch,
 )
+from orchestrator.backends.slurm.core.time_limit import pilot_minutes
 from orchestrator.backends.slurm.pilot.mailbox import DESCRIPTION, append_order, make_folder
 from orchestrator.backends.slurm.pilot.pilot import PilotJob, find_pilots, new_pilot
 from orchestrator.backends.slurm.pilot.scaling import Scaling
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings
 from orchestrator.errors import BackendError
 from orchestrator.host.environment import patterns_of_hosts
+from orchestrator.spec.cell import Resources
 from workloads.contract.json_files import write_object
 
 READ_S = 0.2
@@ -33,7 +38,7 @@ DRIVER_BEAT_S = 2.0
 MAX_FAILURES = 3
 """Pilot jobs in a row that may be refused, or end before they serve."""
 RETRY_S = 10.0
-"""Rest after one of them, and after one that a limit on jobs in the queue has refused: others may leave it."""
+"""Rest after one of them, and the first after one that a limit on jobs in the queue has refused."""
 
 
 class PilotPool:
@@ -68,11 +73,16 @@ class PilotPool:
         self.queue = queue
         queue.add(self._query)
         self.scaling = Scaling()
+        self.work: Mapping[tuple[str, Resources], ExpectedWork] = {}
+        """Stage and size of jobs -> how much work is ready."""
+        self.cut_short: set[str] = set()
+        """Pilot jobs with an estimated time limit at which attempts were still running."""
         self._nonce = secrets.token_hex(4)
         self._read = self._beat_at = self._retry_after = float("-inf")
         self._began = time.monotonic()
         self._failed = 0
         self._why_failed = ""
+        self._brake = Brake(first_s=RETRY_S)
         self._refused = ""
         """Why SLURM took no pilot job when one was last submitted; empty: it did."""
 
@@ -145,32 +155,37 @@ class PilotPool:
                 f"{self._failed} pilot jobs in a row have ended before they took an attempt; the last one: "
                 f"{self._why_failed}; correct slurm.pilot or slurm.setup of the cluster file, then `run` again"
             )
-        if now < self._retry_after or not self.scaling.needs_another(
-            now,
-            living=len(living),
-            coming=sum(pilot.state.phase in ("queued", "unknown") for pilot in living),
-            starting=sum(pilot.state.phase == "starting" for pilot in living),
-            most=self._pilot.allocations,
+        if (
+            now < self._retry_after
+            or self._brake.holds(now)
+            or not self.scaling.needs_another(
+                now,
+                living=len(living),
+                coming=sum(pilot.state.phase in ("queued", "unknown") for pilot in living),
+                starting=sum(pilot.state.phase == "starting" for pilot in living),
+                most=self._pilot.allocations,
+            )
         ):
             return
-        batch = sbatch_pilot(
-            self._home, self._pilot, setup=self._slurm.setup, description=self._description, **self._times
-        )
-        pilot = new_pilot(batch.folder, batch.name)
+        minutes = pilot_minutes(self.work, self._pilot, grace_s=self._times["grace_s"], cut_short=len(self.cut_short))
+        sized = replace(self._pilot, minutes=minutes)
+        batch = sbatch_pilot(self._home, sized, setup=self._slurm.setup, description=self._description, **self._times)
+        pilot = new_pilot(batch.folder, batch.name, short_limit=minutes < self._pilot.minutes)
         try:
             ticket = submit_batch(batch, sys.executable, patterns_of_hosts(self._description))
-        except SubmitUnanswered:
-            self._retry_after = now + RETRY_S  # SLURM may have it: it is looked for by its name
+        except SubmitUnanswered as error:
+            self._brake.failed(now, str(error), refused=False)  # SLURM may have it: it is looked for by its name
         except SiteFull as error:
             shutil.rmtree(batch.folder, ignore_errors=True)
             self._refused = f"SLURM takes no pilot job now: {str(error).partition(f'{batch.name}: ')[2]}"
-            self._retry_after = time.monotonic() + RETRY_S
+            self._brake.failed(time.monotonic(), self._refused, refused=False)
             return
         except BackendError as error:
             pilot.close()
             self._note_failure(str(error))
             return
         else:
+            self._brake.taken()
             pilot.submitted(ticket)
             self.queue.submitted(ticket, batch.name)
         self._refused = ""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.core.commands import SlurmSilent, dropped_words, missing_programs
-from orchestrator.backends.slurm.core.job_request import SIGNAL_SLACK_S
+from orchestrator.backends.slurm.core.time_limit import SIGNAL_SLACK_S
 from orchestrator.backends.slurm.preflight.fit import Misfit, misfits_in, nodes
 from orchestrator.backends.slurm.preflight.requirements import Files, JobKind, kind_of_pilot, kind_of_stage
 from orchestrator.backends.slurm.preflight.site import Site, read_site

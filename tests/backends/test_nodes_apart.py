@@ -1,0 +1,203 @@
+"""Nodes of a Ray cluster that share no folder with the driver or with each other: code, logs and endings travel.
+
+The two raylets are on one machine, with homes and scratch folders of their own. A guard hides the rest of it from them,
+or, as root, namespaces do.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guard_of_paths import write_guard
+from leftovers import Marked
+from s3_servers import Service, credentials, moto
+from standing import Standing, end
+from toy_jobs import as_submission, toy_context, toy_submission, wait_until
+
+from orchestrator.backends.protocol import Report, Submission
+from orchestrator.backends.ray.client import RayBackend
+from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.host.children import python_command
+from orchestrator.store.registry import make_store
+
+CHECKOUT = Path(__file__).parents[2]
+ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
+SERVER = tuple(python_command("workloads.runtime.server", "toy_workload"))
+NAMES = ("one", "two")
+
+
+class Nodes:
+    """A head without processors, and two nodes that see nothing of the driver's.
+
+    Args:
+        folder: for all of it.
+        service: a store.
+        really: in namespaces, each with a host name and a view of the disk of its own; else under a guard.
+    """
+
+    def __init__(self, folder: Path, service: Service, *, really: bool) -> None:
+        self.folder, self.service, self.really = folder, service, really
+        self.driver = folder / "driver"
+        self.driver.mkdir()
+        self.cluster = Standing(cpus=0)
+        self.tried = {name: self._guard(name) for name in NAMES}
+        self.marks = {name: self._add(name) for name in NAMES}
+
+    def _unseen(self, name: str) -> list[Path]:
+        others = [self.folder / other for other in NAMES if other != name]
+        return [self.driver, CHECKOUT / "orchestrator", CHECKOUT / "workloads", *others]
+
+    def _guard(self, name: str) -> Path:
+        return write_guard(self.folder / f"guard-{name}", () if self.really else self._unseen(name))
+
+    def _add(self, name: str) -> Marked:
+        own = self.folder / name
+        for place in NAMES:
+            for folder in ("home", "scratch"):
+                (self.folder / place / folder).mkdir(parents=True, exist_ok=True)
+        hidden = [*self._unseen(name), self.cluster.folder]
+        words = "; ".join([f"hostname {name}", *(f"mount -t tmpfs none '{path}'" for path in hidden), 'exec "$0" "$@"'])
+        return self.cluster.add_node(
+            1,
+            inside=("unshare", "--mount", "--uts", "sh", "-e", "-c", words) if self.really else (),
+            HOME=str(own / "home"),
+            XDG_CACHE_HOME=str(own / "cache"),
+            ECHO_MATRIX_SCRATCH=str(own / "scratch"),
+            PYTHONPATH=os.pathsep.join([str(self.folder / f"guard-{name}"), str(CHECKOUT / "tests" / "host")]),
+        )
+
+    def scratch(self, name: str) -> Path:
+        return self.folder / name / "scratch" / f"echo-matrix-{os.getuid()}"
+
+    def close(self) -> None:
+        for mark in self.marks.values():
+            end(mark)
+        self.cluster.close()
+
+
+@pytest.fixture(scope="module", params=["guarded", pytest.param("in namespaces", marks=pytest.mark.root)])
+def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    folder = tmp_path_factory.mktemp("apart")
+    (folder / "moto").mkdir()
+    before = os.environ.get("RAY_AUTH_MODE")
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    with moto(folder / "moto") as service, credentials():
+        made = Nodes(folder, service, really=request.param == "in namespaces")
+        yield made
+        made.close()
+    os.environ.pop("RAY_AUTH_MODE")
+    if before is not None:
+        os.environ["RAY_AUTH_MODE"] = before
+
+
+def until(backend: RayBackend, submission: Submission, phase: str) -> Report:
+    wait_until(lambda: backend.poll()[submission.attempt].phase == phase, f"{submission.attempt} is {phase}", 120)
+    return backend.poll()[submission.attempt]
+
+
+def begin(raw: dict[str, Any], host: str) -> Submission:
+    """A submission, with the attempt's folder as a driver makes it."""
+    submission = as_submission(raw, host)
+    Path(submission.request["work"]).mkdir(parents=True)
+    return submission
+
+
+def test_a_whole_study_runs_and_is_read_as_on_a_shared_folder(nodes: Nodes) -> None:
+    study = nodes.driver / "mine"
+    environment = {**os.environ, "ECHO_MATRIX_HOME": str(nodes.driver / "outputs")}
+
+    def call(*words: str, folder: Path = study) -> str:
+        done = subprocess.run([ECHO_MATRIX, *words], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    call("init", "mine", "--workload", "mystudy.workload", folder=nodes.driver)
+    place = nodes.service.location(nodes.driver, "studies")
+    (study / "cluster" / "ray.yaml").write_text(
+        f"backend: ray\nray: {{address: '{nodes.cluster.address}'}}\n"
+        f"store: {{kind: s3, url: '{place.url}', endpoint: '{place.endpoint}', region: {place.region}}}\n"
+        "tracking: {kind: none}\nidle_s: 1.0\n",
+        encoding="utf-8",
+    )
+    chosen = ("--cluster", "cluster/ray.yaml", "seeds=[0, 1]")
+    said = call("run", *chosen)
+    assert "8 done" in said
+    assert "nothing to do" in call("run", *chosen)
+    attempts = list((nodes.driver / "outputs" / "mystudy" / "attempts").glob("*/*"))
+    assert len(attempts) == 8
+    for folder in attempts:
+        assert json.loads((folder / "ended.json").read_text(encoding="utf-8"))["ending"] == "ok"
+        assert {"log.txt", "process.json", "result.json", "request.json"} <= {path.name for path in folder.iterdir()}
+    assert ", attempt a001-" in call("logs", "estimate/normal/mean/s0", "--cluster", "cluster/ray.yaml")
+    used = [name for name in NAMES if list((nodes.scratch(name) / "code").glob("*"))]
+    assert used == list(NAMES)
+    assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
+
+
+def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(nodes: Nodes) -> None:
+    home = nodes.driver / "toy"
+    home.mkdir()
+    context = toy_context(home, store=nodes.service.location(nodes.driver, "toy"), server=SERVER)
+    backend = RayBackend(context, RaySettings(address=nodes.cluster.address))
+    try:
+        wait_until(lambda: len(backend.hosts()) == 2, "both nodes have a host", 120)
+        first, second = (host.name for host in backend.hosts())
+        raw = toy_submission(home, "count")
+        raw["request"]["config"]["data"]["pause_s"] = 3.0
+        submission = begin(raw, first)
+        backend.submit([submission])
+        work = Path(submission.request["work"])
+        store = make_store(context.store)
+        assert store.checkpoints is not None
+        found = store.checkpoints
+        fingerprint = submission.request["fingerprint"]
+        wait_until(lambda: found.complete(fingerprint), "a checkpoint is in the store", 60)
+        until(backend, submission, "running")
+        arrive = [work / "log.txt", work / "metrics.jsonl", work / "process.json"]
+        wait_until(lambda: backend.poll() and all(path.exists() for path in arrive), "files arrive")
+        (died,) = [name for name in NAMES if list(nodes.scratch(name).glob(f"studies/*/attempts/*/{work.name}"))]
+        end(nodes.marks[died])
+        assert until(backend, submission, "ended").ending == "node_lost"
+        again = {**raw, "attempt": "a002", "request": {**raw["request"], "attempt": "a002"}}
+        again["request"]["work"] = str(work.with_name("a002"))
+        successor = begin(again, second)
+        backend.submit([successor])
+        assert until(backend, successor, "ended").ending == "ok"
+        artifact = store.fetch(fingerprint)
+        said, _, begun = (artifact / "count.txt").read_text().partition(" from ")
+        assert said == "8" and int(begun) > 0, "it went on where the other node was"
+        assert "from" in (work.with_name("a002") / "log.txt").read_text()
+        needed = f"*/scratch/*/studies/*/attempts/*/{successor.attempt}"
+        wait_until(lambda: not list(nodes.folder.glob(needed)), "what nobody needs is removed")
+    finally:
+        backend.close()
+
+
+@pytest.mark.long
+def test_a_part_of_the_laptop_profile_gives_the_results_of_a_shared_folder(nodes: Nodes, tmp_path: Path) -> None:
+    """`ECHO_MATRIX_TEST_ROWS` chooses the rows; `*` is the whole profile."""
+    rows = os.environ.get("ECHO_MATRIX_TEST_ROWS", "context-k1,context-k5")
+    place = nodes.service.location(nodes.driver, "laptop")
+    cluster = nodes.driver / "laptop.yaml"
+    cluster.write_text(
+        f"backend: ray\nray: {{address: '{nodes.cluster.address}'}}\n"
+        f"store: {{kind: s3, url: '{place.url}', endpoint: '{place.endpoint}', region: {place.region}}}\n"
+        "tracking: {kind: none}\n",
+        encoding="utf-8",
+    )
+    tables = {}
+    for name, chosen in (("apart", ("--cluster", str(cluster))), ("here", ("--set", "tracking.kind=none"))):
+        home = nodes.driver / name
+        command = [ECHO_MATRIX, "run", "--matrix", str(CHECKOUT / "matrix.yaml"), "--rows", rows, *chosen]
+        done = subprocess.run(
+            command, env={**os.environ, "ECHO_MATRIX_HOME": str(home)}, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        tables[name] = (home / "echo-memory" / "report" / "results.csv").read_bytes()
+    assert tables["apart"] == tables["here"]
+    assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
