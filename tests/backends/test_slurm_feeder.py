@@ -120,10 +120,10 @@ def test_refusals_that_have_nothing_to_do_with_the_queue_are_given_back_in_the_e
 
 
 def test_a_slurmctld_that_does_not_answer_sbatch_holds_back_all_stages(sbatch: Sbatch) -> None:
-    sbatch.answer["train"] = "sbatch got no answer for em:x"
+    sbatch.answer["train"] = "sbatch got no answer for em:x: none within 60 s"
     sbatch.feeder.feed([[attempt("a")], [attempt("b")], [attempt("c", "judge")]], 0.0)
     assert sbatch.calls == [["a"]] and set(sbatch.held) == {"b", "c"}
-    assert sbatch.feeder.trouble.startswith("sbatch takes no jobs now (sbatch got no answer")
+    assert sbatch.feeder.trouble.startswith("sbatch takes no jobs now (slurmctld does not answer: none within 60 s): ")
     sbatch.answer.clear()
     assert sbatch.retry(FIRST_S) == 1 and sbatch.feeder.trouble == ""
 
