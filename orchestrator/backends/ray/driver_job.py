@@ -14,6 +14,7 @@ from shlex import quote
 from orchestrator.backends.ray.environment import join_environment
 from orchestrator.errors import SiteError
 from orchestrator.host.children import import_path, python_command
+from orchestrator.requirements import require_libraries
 
 UNSEEN = 2
 """Exit code of a job whose machine does not see the study's folder, as of a run with bad input."""
@@ -33,7 +34,9 @@ class DriverJob:
 
         Raises:
             SiteError: nothing answers there, or it refuses the token.
+            RequirementError: a library is missing here.
         """
+        require_libraries(("ray", "pydantic"), "a controller on a Ray cluster")
         os.environ.update(join_environment())
         os.environ.pop("RAY_ADDRESS", None)  # the client would take it instead of ours
         from ray.job_submission import JobSubmissionClient
