@@ -6,6 +6,7 @@ or, as root, namespaces do.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from toy_jobs import as_submission, toy_context, toy_submission, wait_until
 from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.errors import SiteError
 from orchestrator.host.children import python_command
 from orchestrator.store.registry import make_store
 
@@ -137,6 +139,21 @@ def test_a_whole_study_runs_and_is_read_as_on_a_shared_folder(nodes: Nodes) -> N
     used = [name for name in NAMES if list((nodes.scratch(name) / "code").glob("*"))]
     assert used == list(NAMES)
     assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
+
+
+def test_where_results_are_in_the_folder_that_no_node_sees_one_sentence_says_what_to_do(nodes: Nodes) -> None:
+    home = nodes.driver / "files"
+    home.mkdir()
+    backend = RayBackend(toy_context(home, server=SERVER), RaySettings(address=nodes.cluster.address))
+    with pytest.raises(SiteError) as refused:
+        backend.hosts()
+    backend.close()
+    assert re.fullmatch(
+        r"the host on \S+ does not start: \S+ does not see the study's folder: \S+: No such file or directory; with "
+        r"store\.kind: files all nodes need it: put ECHO_MATRIX_HOME on a file system that they share, or the results "
+        r"on S3 \(store: .*\), which needs no shared folder \(docs/how-to/ray-cluster\.md\)",
+        str(refused.value),
+    )
 
 
 def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(nodes: Nodes) -> None:
