@@ -25,6 +25,7 @@ from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import Patterns
+from orchestrator.plan.slots import check_slots
 from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -192,9 +193,9 @@ class Study:
         """What jobs may use at a time; unknown where another scheduler decides."""
         share = backend_plugin(self.cluster.backend).local_share(self.cluster)
         if share is None:
-            return Capacity()
+            return Capacity(slots=self.cluster.slots)
         host = share.host()
-        return Capacity(cpus=host.cpus, devices=host.devices)
+        return Capacity(cpus=host.cpus, devices=host.devices, slots=self.cluster.slots)
 
     def attempts(self) -> Mapping[str, Sequence[Attempt]]:
         """All recorded attempts by job fingerprint, oldest first."""
@@ -374,6 +375,7 @@ class _Declared:
     ) -> Study:
         """The study with one profile; None: the first. The other arguments are those of `open_study`."""
         resolved = resolve_profile(self.matrix, profile or next(iter(self.matrix.profiles)), overrides)
+        self._check_slots(resolved)
         study = Study(
             matrix=self.matrix.path,
             plan=_whole_plan(resolved, smoke),
@@ -389,6 +391,13 @@ class _Declared:
         results = rows_with_results(study.plan, there, study.store.commits()) if look else ()
         found = rows_of_plan(resolved.rows, resolved.profile_rows, named=named, asked=asked, results=results)
         return study.changed(plan=_part_of(study.plan, resolved, found, smoke))
+
+    def _check_slots(self, resolved: ResolvedMatrix) -> None:
+        every = [one.resources for one in self.matrix.profiles.values()]
+        stages = self.matrix.workload.by_name
+        asked = {name for one in every for stage in stages for name in getattr(getattr(one, stage), "slots", ())}
+        needs = {stage: getattr(resolved.resources, stage) for stage in stages}
+        check_slots(self.cluster.slots, needs, asked, self.cluster_file)
 
 
 def _whole_plan(resolved: ResolvedMatrix, smoke: bool = False) -> Plan:

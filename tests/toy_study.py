@@ -138,6 +138,7 @@ class Settings:
     pause_after: int = 3
     grace_s: float = 20.0
     unknown_s: float = 1800.0
+    slots: Mapping[str, int] = field(default_factory=dict)
     avoid_s: float = 3600.0
     on_event: str | None = None
     environment: EnvironmentSettings = field(default_factory=EnvironmentSettings)

@@ -3,7 +3,7 @@
 import re
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -81,6 +81,7 @@ def simulate(
     """
     if mix is None:
         study = options.open(rows=rows)
+        limits: Mapping[str, int] = study.cluster.slots
         given = [(text, parsed_hosts(text)) for text in hosts or ()] or [("this machine", _own_hosts(study))]
         draw = _study_jobs(study, select(study.plan, rows, None, branches), every, wrong)
         name = f"{study.plan.study}, profile {study.plan.profile}"
@@ -90,9 +91,9 @@ def simulate(
         if mix not in MIXES:
             raise PlanError(f"no mix {mix!r}; allowed: {', '.join(MIXES)}")
         given = [(text, parsed_hosts(text)) for text in hosts or (MIX_HOSTS,)]
-        draw, name = MIXES[mix], f"mix {mix}"
+        draw, name, limits = MIXES[mix], f"mix {mix}", {}
     with told_if_slow(lambda text: print(text, file=sys.stderr), "simulating"):
-        found = [_simulated(text, one, draw, draws) for text, one in given]
+        found = [_simulated(text, one, draw, draws, limits) for text, one in given]
     if svg is not None:
         _draw(svg, found[0].schedules[0], given[0][1])
     if as_json:
@@ -173,13 +174,13 @@ def _study_jobs(
             id=job.id,
             stage=job.stage,
             resources=job.resources,
-            seconds=seconds,
-            estimate_s=seconds,
+            seconds=estimate.seconds,
+            estimate=estimate,
             inputs=job.inputs,
         )
         for job in study.plan.jobs.values()
         if job.id in selected and (every or standings[job.id].state in AHEAD)
-        for seconds in [forecaster.of(job).seconds]
+        for estimate in [forecaster.of(job)]
     ]
     if not jobs:
         raise PlanError("nothing is left to run; --all simulates all jobs, as if nothing were done")
@@ -187,12 +188,18 @@ def _study_jobs(
 
 
 def _simulated(
-    name: str, hosts: Sequence[HostShare], draw: "Callable[[int], list[SimulatedJob]]", seeds: int
+    name: str,
+    hosts: Sequence[HostShare],
+    draw: "Callable[[int], list[SimulatedJob]]",
+    seeds: int,
+    limits: Mapping[str, int],
 ) -> Simulated:
     from orchestrator.schedule.simulation import simulate as schedule
 
     try:
-        return Simulated(name=name, hosts=hosts, schedules=[schedule(draw(seed), hosts) for seed in range(seeds)])
+        return Simulated(
+            name=name, hosts=hosts, schedules=[schedule(draw(seed), hosts, limits) for seed in range(seeds)]
+        )
     except ValueError as error:
         raise PlanError(f"{name}: {error}") from None
 

@@ -1,11 +1,10 @@
-"""Measured durations of jobs, summed by what jobs have in common; estimates are made from them. Pure."""
+"""Measured durations of jobs, kept by what makes jobs comparable; estimates are made from them. Pure."""
 
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-ANY = "*"
-"""In place of a profile: durations of all profiles together."""
+from orchestrator.plan.estimates import StageDurations
 
 SHARED = ""
 """In place of a row: jobs of stages that depend on no row."""
@@ -42,36 +41,6 @@ class Duration:
 
 
 @dataclass
-class SumOfDurations:
-    """Durations that were measured alike."""
-
-    number: int = 0
-    seconds: float = 0.0
-    timed_flops: float = 0.0
-    """FLOPs of those where they are known and not 0."""
-    timed_s: float = 0.0
-    """Their seconds, times the devices of each."""
-    unit_s: float = 0.0
-    """All seconds, times the devices of each."""
-
-    def add(self, one: Duration) -> None:
-        """Add a duration."""
-        units = max(1, one.devices)
-        self.number += 1
-        self.seconds += one.seconds
-        self.unit_s += one.seconds * units
-        if one.flops:
-            self.timed_flops += one.flops
-            self.timed_s += one.seconds * units
-
-    def seconds_of(self, flops: float | None, devices: int) -> float:
-        """Estimated duration of a job of this kind; devices share the work evenly."""
-        if flops and self.timed_flops:
-            return self.timed_s / self.timed_flops * flops / max(1, devices)
-        return self.unit_s / self.number / max(1, devices)
-
-
-@dataclass
 class MeasuredDurations:
     """What was measured on one class of hosts, those with devices or those without."""
 
@@ -80,25 +49,41 @@ class MeasuredDurations:
     """The newest kind of device that was measured with this backend, else with any."""
     of_backend: bool = False
     """Whether `kind` was measured with this backend."""
-    by_kind: dict[str, dict[tuple[str, ...], SumOfDurations]] = field(default_factory=dict)
+    by_kind: dict[str, dict[tuple[str, str], StageDurations]] = field(default_factory=dict)
+    """Kind of device -> stage and what makes its jobs comparable (`comparable`) -> durations."""
+    version: int = 0
+    """Changes when estimates change."""
 
     def add(self, one: Duration) -> None:
         """Add a duration; those before it are of earlier jobs."""
         own = one.backend == self.backend
-        if one.kind and (own or not self.of_backend):
+        if one.kind and (own or not self.of_backend) and (self.kind, self.of_backend) != (one.kind, own):
             self.kind, self.of_backend = one.kind, own
-        sums = self.by_kind.setdefault(one.kind, {})
-        for key in keys_of(one.stage, one.branch, one.row, one.smoke):
-            sums.setdefault((one.profile, *key), SumOfDurations()).add(one)
-            sums.setdefault((ANY, *key), SumOfDurations()).add(one)
+            self.version += 1
+        stages = self.by_kind.setdefault(one.kind, {})
+        for key in comparable(one.stage, one.smoke, one.profile, one.flops):
+            stage = stages.setdefault(key, StageDurations())
+            stage.add(one.branch, one.row, one.seconds, one.devices, one.flops)
+            self.version += stage.needs_fit()
 
     @property
-    def sums(self) -> Mapping[tuple[str, ...], SumOfDurations]:
+    def is_elsewhere(self) -> bool:
+        """Whether all was measured with another backend, perhaps on other machines."""
+        return bool(self.kind) and not self.of_backend
+
+    @property
+    def stages(self) -> Mapping[tuple[str, str], StageDurations]:
         """Those of `kind`, else those where the kind of device is not known."""
         return ChainMap(self.by_kind.get(self.kind, {}), self.by_kind.get("", {}))
 
 
-def keys_of(stage: str, branch: str, row: str, smoke: bool) -> tuple[tuple[str, ...], ...]:
-    """What a job has in common with others, from the closest to the widest."""
+def comparable(stage: str, smoke: bool, profile: str, flops: float | None) -> tuple[tuple[str, str], ...]:
+    """Keys under which a duration is kept and an estimate looked for, the closest first.
+
+    FLOPs make jobs of all profiles comparable; without them nothing else tells how large a job is. A job that computes
+    next to nothing says nothing of those that compute.
+    """
+    if flops is not None and not smoke:
+        return ((stage, "flops" if flops else "idle"),)
     stage = f"{stage} smoke" if smoke else stage
-    return (stage, branch, row), (stage, branch), (stage,)
+    return (stage, f"profile {profile}"), (stage, "any profile")

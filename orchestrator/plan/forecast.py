@@ -1,50 +1,48 @@
 """Forecast: how long jobs take, what they cost, and when the last of them ends. Pure.
 
-This is the only place that estimates durations: `plan`, `status`, the first lines and the ETA of a run, and placement
-all use it. A job's estimate is the first that there is of
+This is the only place that estimates durations: `plan`, `status`, the first lines and the ETA of a run, placement and
+time limits all use it. The basis of a job's estimate is
 
-* `measured`: the mean of jobs that ended well on this kind of device, of the same stage, branch and row, else of the
-  same stage and branch, else of the same stage; in proportion to the FLOPs if these are known, and else only of the
-  same profile, since nothing else tells how large a job is;
+* `measured`: jobs of its stage that ended well on this kind of device, those of its row before those of its branch and
+  the others (`estimates.py`); in proportion to the FLOPs if these are known, and else only of the same profile, since
+  nothing else tells how large a job is;
 * `flops`: its FLOPs, at the rate of the other stages that were measured, else at an assumed rate;
-* `guess`: the mean of such jobs of other profiles, else the stage's `seconds_guess`, in the proportion in which the
-  measured stages differ from theirs.
+* `guess`: such jobs of other profiles, else the stage's `seconds_guess`, in the proportion in which the measured stages
+  differ from theirs.
 
 Device-hours are devices times hours, core-hours are cpus times hours of jobs without devices.
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from orchestrator.plan.durations import ANY, SHARED, Duration, MeasuredDurations, keys_of
+from orchestrator.plan.durations import SHARED, Duration, MeasuredDurations, comparable
+from orchestrator.plan.estimates import (
+    ASSUMED_SIGMA,
+    BASES,
+    ELSEWHERE_SIGMA,
+    FLOPS_SIGMA,
+    GUESS_SIGMA,
+    Basis,
+    JobEstimate,
+    LogNormal,
+    quantile_of_sum,
+)
 from orchestrator.plan.job import Job, Plan, State
 from orchestrator.plan.makespan import Capacity, makespan
-
-Basis = Literal["measured", "flops", "guess"]
-
-BASES: tuple[Basis, ...] = ("measured", "flops", "guess")
 
 DEVICE_FLOPS_S = 1.0e14
 """Assumed FLOP/s of an accelerator until one was measured: a third of what an A100 promises in bfloat16."""
 CORE_FLOPS_S = 3.0e10
 """Assumed FLOP/s of a processor until one was measured: 27 to 41 GFLOP/s in trainings on one core of an AMD EPYC."""
 
+IDLE_S = 1.0
+"""Guessed duration, s, of a job that computes nothing."""
+
 AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
 """States of jobs that are to be run, or run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobEstimate:
-    """Estimated duration of one job, s."""
-
-    seconds: float
-    basis: Basis
-    is_assumed: bool = False
-    """Whether its FLOPs were divided by an assumed rate."""
-    observations: int = 0
-    """Jobs measured with this backend on which a `measured` one rests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +54,9 @@ class LiveTime:
     left_s: float | None = None
     """Until its end, at its pace; None: not known."""
 
-    def left_of(self, estimate_s: float) -> float:
+    def left_of(self, estimate: JobEstimate) -> float:
         """Until its end: at its pace, which outranks the estimate of its duration; else what is left of that."""
-        return max(0.0, estimate_s - self.elapsed_s) if self.left_s is None else self.left_s
+        return estimate.left_s(self.elapsed_s) if self.left_s is None else self.left_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +88,10 @@ class Forecast:
     makespan_s: float
     """Lower bound of the time until the last job ends: the longest chain of jobs, or the work over the capacity."""
     capacity: Capacity
+    device_hours_p95: float = 0.0
+    """Device-hours that are not exceeded in 95 of 100 such cases; `device_hours` are the median."""
+    core_hours_p95: float = 0.0
+    """The same of core-hours."""
 
     @property
     def is_first_guess(self) -> bool:
@@ -133,6 +135,7 @@ class Forecaster:
         self._flops: Mapping[str, float] | None = None
         self._classes = {with_devices: MeasuredDurations(backend) for with_devices in (False, True)}
         self._known: dict[tuple[object, ...], JobEstimate] = {}
+        self._version = 0
         planned: Mapping[str, Job] | None = None
         for one in durations:
             found: Duration | None = one
@@ -159,7 +162,10 @@ class Forecaster:
     def add(self, one: Duration) -> None:
         """Take a new duration into account."""
         self._classes[one.devices > 0].add(one)
-        self._known.clear()
+        version = sum(known.version for known in self._classes.values())
+        if version != self._version:
+            self._version = version
+            self._known.clear()
 
     def row_of(self, job: Job) -> str:
         """The row that a job counts for: that of its first cell."""
@@ -196,12 +202,13 @@ class Forecaster:
         bases: Counter[Basis] = Counter()
         rows: dict[str, list[float]] = {}
         left: dict[str, float] = {}
-        at_rest = LiveTime(elapsed_s=0.0)
+        weights: tuple[list[tuple[float, JobEstimate]], ...] = ([], [])
         kinds: Counter[str] = Counter()
         assumed = False
         for job in chosen:
             estimate = self.of(job)
-            seconds = left[job.id] = (live or {}).get(job.id, at_rest).left_of(estimate.seconds)
+            time = (live or {}).get(job.id)
+            seconds = left[job.id] = estimate.expected_s if time is None else time.left_of(estimate)
             bases[estimate.basis] += 1
             assumed = assumed or estimate.is_assumed
             if estimate.basis == "measured":
@@ -209,8 +216,10 @@ class Forecaster:
             cost = rows.setdefault(self.row_of(job), [0, 0.0, 0.0, 0.0])
             cost[0] += 1
             cost[1] += seconds
-            cost[2] += seconds * job.resources.devices
-            cost[3] += 0.0 if job.resources.devices else seconds * job.resources.cpus
+            for n, units in enumerate(job.resources.units):
+                cost[2 + n] += seconds * units
+                if units:
+                    weights[n].append((units * seconds / estimate.expected_s, estimate))
         return Forecast(
             rows=tuple(
                 RowForecast(
@@ -223,38 +232,55 @@ class Forecaster:
                 for row, (jobs, seconds, device_s, core_s) in rows.items()
             ),
             bases={basis: bases[basis] for basis in BASES if bases[basis]},
-            is_known=set(bases) != {"guess"} or any(one.sums for one in self._classes.values()),
+            is_known=set(bases) != {"guess"} or any(one.stages for one in self._classes.values()),
             is_assumed=assumed,
             kind=", ".join(kind for kind in kinds if kind),
             makespan_s=makespan(chosen, left, capacity),
             capacity=capacity,
+            device_hours_p95=quantile_of_sum(weights[0], 0.95) / 3600,
+            core_hours_p95=quantile_of_sum(weights[1], 0.95) / 3600,
         )
 
     def _estimate(self, job: Job, flops: float | None) -> JobEstimate:
         devices = job.resources.devices
-        sums = self._classes[devices > 0].sums
-        keys = keys_of(job.stage, job.branch or "", self.row_of(job), job.smoke)
-        if flops == 0.0:
-            keys = keys[:1]  # it computes next to nothing: the mean of jobs that compute says nothing of it
-        for profile in (self._plan.profile, ANY):
-            for key in keys:
-                found = sums.get((profile, *key))
-                if found is not None and (found.timed_flops or not flops):
-                    known = flops is not None or profile != ANY
-                    return JobEstimate(
-                        seconds=found.seconds_of(flops, devices),
-                        basis="measured" if known else "guess",
-                        observations=found.number if known and self._classes[devices > 0].of_backend else 0,
-                    )
-        stages = {key[1]: one for key, one in sums.items() if key[0] == ANY and len(key) == 2}
-        if flops is not None:
-            timed = [one for one in stages.values() if one.timed_flops]
+        known = self._classes[devices > 0]
+        prior, basis, is_assumed = self._unmeasured(job, flops, known)
+        shared = prior.variance
+        branch, row = job.branch or "", self.row_of(job)
+        keys, observations = comparable(job.stage, job.smoke, self._plan.profile, flops), 0
+        for key in reversed(keys):
+            if (stage := known.stages.get(key)) is not None:
+                prior, shared = stage.estimate(branch, row, devices, flops, prior)
+                if key == keys[0]:
+                    basis, is_assumed = "measured", False
+                    observations = stage.number if known.of_backend else 0
+        extra = ELSEWHERE_SIGMA**2 if known.is_elsewhere and basis == "measured" else 0.0
+        return JobEstimate(
+            seconds=math.exp(prior.mean),
+            basis=basis,
+            sigma=math.sqrt(prior.variance + extra),
+            shared_sigma=math.sqrt(shared + extra),
+            is_assumed=is_assumed,
+            observations=observations,
+        )
+
+    def _unmeasured(self, job: Job, flops: float | None, known: MeasuredDurations) -> tuple[LogNormal, Basis, bool]:
+        """Logarithm of a job's duration without durations of its stage, its basis, and whether a rate is assumed."""
+        devices, stages = job.resources.devices, known.stages
+        if flops:
+            timed = [one for (name, form), one in stages.items() if form == "flops" and name != job.stage]
             if timed:
-                rate = sum(one.timed_flops for one in timed) / sum(one.timed_s for one in timed)
-                return JobEstimate(seconds=flops / (rate * max(1, devices)), basis="flops")
+                rate = sum(one.flops for one in timed) / sum(one.unit_s for one in timed)
+                return LogNormal(math.log(flops / (rate * max(1, devices))), FLOPS_SIGMA**2), "flops", False
             assumed = DEVICE_FLOPS_S * devices if devices else CORE_FLOPS_S * job.resources.cpus
-            return JobEstimate(seconds=flops / assumed, basis="flops", is_assumed=flops > 0)
+            return LogNormal(math.log(flops / assumed), ASSUMED_SIGMA**2), "flops", True
+        if flops == 0.0:
+            return LogNormal(math.log(IDLE_S), GUESS_SIGMA**2), "flops", False
         guesses = {name: stage.seconds_guess for name, stage in self._plan.workload.by_name.items()}
-        shares = [one.seconds / one.number / guesses[name] for name, one in stages.items() if name in guesses]
-        scale = sum(shares) / len(shares) if shares else 1.0
-        return JobEstimate(seconds=job.spec.seconds_guess * scale, basis="guess")
+        shares = [
+            one.logarithms / one.number - math.log(guesses[name])
+            for (name, form), one in stages.items()
+            if name in guesses and name != job.stage and not form.startswith("profile")
+        ]
+        scale = sum(shares) / len(shares) if shares else 0.0
+        return LogNormal(math.log(job.spec.seconds_guess) + scale, GUESS_SIGMA**2), "guess", False

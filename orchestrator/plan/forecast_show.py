@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Basis, Forecast, RowForecast
+from orchestrator.plan.estimates import Basis
+from orchestrator.plan.forecast import CORE_FLOPS_S, DEVICE_FLOPS_S, Forecast, RowForecast
 from orchestrator.wording import counted
 
 SHOWN = 30
@@ -58,6 +59,8 @@ def forecast_json(forecast: Forecast, now: float | None = None) -> dict[str, Any
         "hours": forecast.hours,
         "device_hours": forecast.device_hours,
         "core_hours": forecast.core_hours,
+        "device_hours_p95": forecast.device_hours_p95,
+        "core_hours_p95": forecast.core_hours_p95,
         "makespan_s": forecast.makespan_s,
         **ends_at,
         "at_least": not forecast.capacity.is_known,
@@ -106,8 +109,16 @@ def _span(forecast: Forecast, now: float) -> str:
 
 
 def _costs(forecast: Forecast) -> str:
-    parts = [("device-hours", forecast.device_hours), ("core-hours", forecast.core_hours)]
-    return " and ".join(f"{amount(hours)} {name}" for name, hours in parts if hours > 0) or "no core-hours"
+    parts = [
+        ("device-hours", forecast.device_hours, forecast.device_hours_p95),
+        ("core-hours", forecast.core_hours, forecast.core_hours_p95),
+    ]
+    said = []
+    for name, hours, most in parts:
+        if hours > 0:
+            tail = f" (P95 {amount(most)})" if most > hours and amount(most) != amount(hours) else ""
+            said.append(f"{amount(hours)} {name}{tail}")
+    return " and ".join(said) or "no core-hours"
 
 
 def _shown(rows: Sequence[RowForecast]) -> tuple[list[RowForecast], int]:

@@ -31,7 +31,7 @@ class Budget:
 
     @property
     def hours(self) -> tuple[float | None, float | None]:
-        """Of devices and of cores, in the order of `units_of`."""
+        """Of devices and of cores, in the order of `Resources.units`."""
         return self.device_hours, self.core_hours
 
     @property
@@ -45,11 +45,6 @@ class Budget:
             "core_hours": f"--max-core-hours {self.core_hours}",
         }
         return {name: text for name, text in said.items() if getattr(self, name) is not None}
-
-
-def units_of(job: Job) -> tuple[int, int]:
-    """(devices, cpus) that count: cpus only of jobs without devices."""
-    return (job.resources.devices, 0) if job.resources.devices else (0, job.resources.cpus)
 
 
 class Spending:
@@ -83,7 +78,7 @@ class Spending:
                 self._live[attempt] = (job, started[attempt])
                 continue
             del self._live[attempt]
-            for n, units in enumerate(units_of(job)):
+            for n, units in enumerate(job.resources.units):
                 self._ended_s[n] += units * (now - (now if since is None else since))
 
     def allows(self, job: Job, now: float) -> bool:
@@ -94,7 +89,7 @@ class Spending:
             and (budget.until is None or now + seconds <= budget.until)
             and all(
                 most is None or not units or self._expected_s(n, now) + units * seconds <= most * HOUR_S
-                for n, (most, units) in enumerate(zip(budget.hours, units_of(job), strict=True))
+                for n, (most, units) in enumerate(zip(budget.hours, job.resources.units, strict=True))
             )
         )
         (self.held_back.discard if allowed else self.held_back.add)(job.id)
@@ -118,13 +113,13 @@ class Spending:
         return f"{held} did not start because of {' and '.join(self._budget.options.values())}; `run` continues"
 
     def _spent_s(self, unit: int, now: float) -> float:
-        running = [units_of(job)[unit] * (now - since) for job, since in self._live.values() if since is not None]
+        running = [job.resources.units[unit] * (now - since) for job, since in self._live.values() if since is not None]
         return self._ended_s[unit] + math.fsum(running)
 
     def _expected_s(self, unit: int, now: float) -> float:
         """What has ended, and what runs or waits until its estimated end."""
         running = [
-            units_of(job)[unit] * max(0.0 if since is None else now - since, self._seconds(job))
+            job.resources.units[unit] * max(0.0 if since is None else now - since, self._seconds(job))
             for job, since in self._live.values()
         ]
         return self._ended_s[unit] + math.fsum(running)

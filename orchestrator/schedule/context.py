@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from orchestrator.plan.durations import Duration
-from orchestrator.plan.forecast import Forecaster, JobEstimate
+from orchestrator.plan.estimates import JobEstimate
+from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import Clock

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from orchestrator.backends.protocol import ExpectedTime, ExpectedWork
-from orchestrator.plan.forecast import Forecaster, JobEstimate
+from orchestrator.plan.estimates import JobEstimate
+from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.job import Job
 from orchestrator.spec.cell import Resources
-
-TO_P95 = 2.7
-"""From an estimate to its 95th percentile, of a log-normal distribution with sigma 0.6."""
 
 
 def expected_time(estimate: JobEstimate, timeouts: int = 0) -> ExpectedTime | None:
@@ -21,7 +19,7 @@ def expected_time(estimate: JobEstimate, timeouts: int = 0) -> ExpectedTime | No
     """
     if not estimate.observations:
         return None
-    return ExpectedTime(seconds=estimate.seconds * TO_P95, observations=estimate.observations, timeouts=timeouts)
+    return ExpectedTime(seconds=estimate.quantile(0.95), observations=estimate.observations, timeouts=timeouts)
 
 
 def expected_work(jobs: Iterable[Job], forecaster: Forecaster) -> Mapping[tuple[str, Resources], ExpectedWork]:
@@ -35,7 +33,7 @@ def expected_work(jobs: Iterable[Job], forecaster: Forecaster) -> Mapping[tuple[
         found[key] = replace(
             before,
             jobs=before.jobs + 1,
-            seconds=before.seconds + estimate.seconds,
+            seconds=before.seconds + estimate.expected_s,
             longest_s=max(before.longest_s, 0.0 if longest is None else longest.seconds),
             observations=min(before.observations, estimate.observations),
         )

@@ -16,8 +16,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from orchestrator.backends.protocol import Backend, Placement, PlacingBackend, QueueingBackend
+from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.job import Job
-from orchestrator.plan.makespan import longest_chains
+from orchestrator.plan.makespan import expected_chains
+from orchestrator.plan.slots import SlotCount, slots_of
 from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.rooms import (
     JobShape,
@@ -106,19 +108,28 @@ class ReadyQueue:
 
     Args:
         ranks: priority of each job.
-        seconds: estimated duration of each job; a job without one is taken to run for good.
+        estimates: of each job's duration; a job without one is taken to run for good.
+        limits: name -> slots over all hosts.
     """
 
-    def __init__(self, ranks: Mapping[str, float], seconds: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        ranks: Mapping[str, float],
+        estimates: Mapping[str, JobEstimate] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self._limits = limits or {}
         self._ranks = ranks
-        self._seconds = seconds or {}
+        self._seconds = {job: one.seconds for job, one in (estimates or {}).items()}
         self._order = {job: number for number, job in enumerate(ranks)}
         self._heaps: dict[JobShape, list[QueuedJob]] = {}
 
     def add(self, jobs: Iterable[Placeable]) -> None:
         """Put jobs in."""
         for job in jobs:
-            heap = self._heaps.setdefault(shape_of(job.resources, job.stage), [])
+            shape = shape_of(job.resources, job.stage)
+            shape = shape._replace(slots=tuple(slots_of(job.stage, job.resources, self._limits).items()))
+            heap = self._heaps.setdefault(shape, [])
             heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
 
     def place(
@@ -128,19 +139,22 @@ class ReadyQueue:
         limit: int,
         *,
         now: float = 0.0,
+        slots: Mapping[str, int] | None = None,
         allowed: Callable[[JobShape], Collection[str]] | None = None,
         tried: Callable[[str], Collection[str]] | None = None,
     ) -> list[tuple[str, Placement]]:
         """Take out up to `limit` jobs that may begin now, with their places; `rooms` is used up.
 
         Jobs that are no longer ready leave the queue. The first job that fits nowhere now gets a promise, so that
-        small jobs cannot starve it; of the shapes that this holds back, jobs that end in time go first.
+        small jobs cannot starve it; of the shapes that this holds back, jobs that end in time go first. A job that
+        lacks a slot keeps those behind it from what it needs of slots, and from no host.
 
         Args:
             rooms: what is free.
             is_ready: of a job's id.
             limit: jobs at most.
             now: on the clock of `Reservations.reserve`.
+            slots: name -> slots that are free; all by default.
             allowed: names of the hosts for a shape (`usable`); all by default.
             tried: names of the hosts on which a job goes only where no other has room; none by default.
         """
@@ -148,15 +162,26 @@ class ReadyQueue:
         taken: set[str] = set()
         skipped: set[JobShape] = set()
         promised: Promise | None = None
+        free = dict(self._limits if slots is None else slots)
+        kept: dict[str, int] = {}  # for the job with the promise
+        closed: set[str] = set()  # a job waits for them
+
+        def has_slots(shape: JobShape, end: float) -> bool:
+            in_time = promised is None or end <= promised.begin
+            return all(n <= free[name] - (0 if in_time else kept.get(name, 0)) for name, n in shape.slots)
 
         def place_one(job: str, shape: JobShape, able: Sequence[Room]) -> bool:
             end, placement = now + self._seconds.get(job, math.inf), None
+            if not has_slots(shape, end):
+                return False
             if tried is not None and (off := tried(job)):
                 placement = fit(shape, [room for room in able if room.name not in off], end)
             placement = placement or fit(shape, able, end)
             if placement is not None:
                 placed.append((job, placement))
                 taken.add(job)
+                for name, n in shape.slots:
+                    free[name] -= n
             return placement is not None
 
         while len(placed) < limit:
@@ -167,6 +192,10 @@ class ReadyQueue:
             if not heads:
                 break
             (_, _, job), shape = min(heads)
+            if any(name in closed or free[name] < n for name, n in shape.slots):
+                closed.update(name for name, _ in shape.slots)
+                skipped.add(shape)
+                continue
             names = None if allowed is None else allowed(shape)
             able = [room for room in rooms if room.takes(shape.stage) and (names is None or room.name in names)]
             if place_one(job, shape, able):
@@ -175,6 +204,7 @@ class ReadyQueue:
             skipped.add(shape)
             if promised is None:
                 promised = promise_for(shape, able, now)
+                kept = dict(shape.slots) if promised is not None else {}
             elif any(room.fits(shape) for room in able if room.promised is not None):
                 for _, _, short in self._ending_by(promised.begin - now, shape):
                     if len(placed) == limit or not any(room.fits(shape) for room in able):
@@ -195,17 +225,22 @@ def _size(room: Room) -> tuple[bool, int, int, float]:
 class Placer:
     """The queue of ready jobs and the reservations of live attempts, as the reconciler keeps them.
 
-    `states` is only read; `seconds` estimates the duration of a job; `turns`: job id -> its turn, 0 first, where some
-    parts of the study are to be finished before others.
+    `states` is only read; `estimate`: of the duration of a job; `turns`: job id -> its turn, 0 first, where some
+    parts of the study are to be finished before others; `limits`: `slots` of the cluster file.
     """
 
     def __init__(
-        self, states: JobStates, seconds: Callable[[Job], float], turns: Mapping[str, int] | None = None
+        self,
+        states: JobStates,
+        estimate: Callable[[Job], JobEstimate],
+        turns: Mapping[str, int] | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         self._states = states
-        self._seconds = seconds
+        self._estimate = estimate
         self._turns = turns or {}
         self._reservations = Reservations()
+        self._slots = SlotCount(limits or {})
         self._queue = ReadyQueue({})
         self._hosts: tuple[Target, ...] | None = None
 
@@ -222,12 +257,12 @@ class Placer:
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        seconds = {job.id: self._seconds(job) for job in jobs}
-        ranks = longest_chains(jobs, seconds)
+        estimates = {job.id: self._estimate(job) for job in jobs}
+        ranks = expected_chains(jobs, estimates)
         if self._turns:
             turn_s = max(ranks.values(), default=0.0) + 1.0  # more than any chain
             ranks = {job: rank - turn_s * self._turns.get(job, 0) for job, rank in ranks.items()}
-        self._queue = ReadyQueue(ranks, seconds)
+        self._queue = ReadyQueue(ranks, estimates, self._slots.limits)
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
@@ -266,20 +301,23 @@ class Placer:
         def tried_by_id(job_id: str) -> Collection[str]:
             return () if tried is None else tried(self._states.job(job_id).fingerprint)
 
-        rooms, choice = self._reservations.rooms(hosts), len(hosts) > 1
+        rooms, choice = self._reservations.rooms(hosts, now), len(hosts) > 1
         return self._queue.place(
             rooms,
             self._states.is_ready,
             MOST_PER_TICK,
             now=now,
+            slots=self._slots.free(),
             allowed=allowed if excluded and choice else None,
             tried=tried_by_id if choice and tried is not None else None,
         )
 
     def reserve(self, attempt: str, job: Job, placement: Placement, since: float) -> None:
         """Reserve the place of a live attempt, which was submitted then (monotonic)."""
-        self._reservations.reserve(attempt, placement, job.resources.memory_gib, since + self._seconds(job))
+        self._reservations.reserve(attempt, placement, job.resources.memory_gib, since, self._estimate(job))
+        self._slots.take(attempt, job.stage, job.resources)
 
     def release(self, attempt: str) -> None:
         """Release the place of an attempt that has ended."""
         self._reservations.release(attempt)
+        self._slots.release(attempt)

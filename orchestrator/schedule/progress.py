@@ -48,7 +48,7 @@ def progress_of(watched: WatchedAttempt, forecaster: Forecaster, now: float) -> 
     eta_s = time.left_s
     if eta_s is None:
         estimate = forecaster.of(watched.job)
-        eta_s = estimate.seconds - time.elapsed_s if estimate.basis == "measured" else None
+        eta_s = estimate.left_s(time.elapsed_s) if estimate.basis == "measured" else None
     phase = watched.phase or ("running" if watched.running else watched.waiting_reason.partition(":")[0] or "waiting")
     return AttemptProgress(
         label=watched.job.label,

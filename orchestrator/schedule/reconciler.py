@@ -45,7 +45,7 @@ class Reconciler:
         self.exclusion = HostExclusion(context.settings.avoid_s)
         """Hosts that get no jobs for a while."""
         first = None if context.first is None else turns(context.plan, context.first)
-        self.placer = Placer(states, lambda job: context.forecaster.of(job).seconds, first)
+        self.placer = Placer(states, context.forecaster.of, first, context.settings.slots)
         """Queue and reservations."""
         self.committed = committed
         """Fingerprints of done jobs; grows."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
+from orchestrator.plan.estimates import JobEstimate
 from orchestrator.spec.cell import Resources
 
 Target = HostShare | JobQueue
@@ -19,6 +20,8 @@ class JobShape(NamedTuple):
     devices: int
     memory_gib: float
     stage: str
+    slots: tuple[tuple[str, int], ...] = ()
+    """What it takes of the slots that are limited (`orchestrator.plan.slots`)."""
 
 
 def shape_of(resources: Resources, stage: str) -> JobShape:
@@ -122,21 +125,33 @@ def room_of(target: Target) -> Room:
 class Reservations:
     """What live attempts have reserved."""
 
-    held: dict[str, tuple[Placement, float, float]] = field(default_factory=dict)
-    """Attempt -> its placement, memory in GiB, and when it is estimated to end."""
+    held: dict[str, tuple[Placement, float, float, JobEstimate | None]] = field(default_factory=dict)
+    """Attempt -> its placement, memory in GiB, since when, and its estimate."""
 
-    def reserve(self, attempt: str, placement: Placement, memory_gib: float, free_at: float = math.inf) -> None:
-        """Reserve a placement, until `free_at` as far as is known."""
-        self.held[attempt] = (placement, memory_gib, free_at)
+    def reserve(
+        self,
+        attempt: str,
+        placement: Placement,
+        memory_gib: float,
+        since: float = 0.0,
+        estimate: JobEstimate | None = None,
+    ) -> None:
+        """Reserve a placement; without an estimate it is taken to be held for good."""
+        self.held[attempt] = (placement, memory_gib, since, estimate)
 
     def release(self, attempt: str) -> None:
         """Release a placement."""
         self.held.pop(attempt, None)
 
-    def rooms(self, hosts: Sequence[Target]) -> list[Room]:
-        """What is free on each host."""
+    def rooms(self, hosts: Sequence[Target], now: float = 0.0) -> list[Room]:
+        """What is free on each host now, and when the rest will be.
+
+        An attempt that has run for longer than was estimated is taken to end now, so that nothing gets what others wait
+        for.
+        """
         rooms = {host.name: room_of(host) for host in hosts}
-        for placement, memory_gib, free_at in self.held.values():
+        for placement, memory_gib, since, estimate in self.held.values():
+            free_at = math.inf if estimate is None else max(now, since + estimate.seconds)
             if placement.host in rooms:
                 room = rooms[placement.host]
                 room.reserve(placement.cpus, placement.devices, memory_gib)
@@ -145,10 +160,7 @@ class Reservations:
 
 
 def promise_for(shape: JobShape, rooms: Sequence[Room], now: float) -> Promise | None:
-    """Promise a job of this shape the host on which it can begin first; None where it fits on none of them.
-
-    Attempts that run for longer than was estimated are taken to end now.
-    """
+    """Promise a job of this shape the host on which it can begin first; None where it fits on none of them."""
     open_rooms = [room for room in rooms if room.slots is None and room.promised is None]
     found = [(free.begin, room.name, room, free) for room in open_rooms if (free := _free_for(shape, room, now))]
     if not found:

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.backends.protocol import HostShare
-from orchestrator.plan.makespan import Capacity, longest_chains, makespan
+from orchestrator.plan.estimates import JobEstimate
+from orchestrator.plan.makespan import Capacity, expected_chains, makespan
+from orchestrator.plan.slots import SlotCount
 from orchestrator.schedule.placement import ReadyQueue
 from orchestrator.schedule.rooms import Reservations
 from orchestrator.spec.cell import Resources
@@ -26,7 +28,7 @@ class SimulatedJob:
     resources: Resources
     seconds: float
     """True duration."""
-    estimate_s: float
+    estimate: JobEstimate
     """What the policy is told."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Name -> id of a job that it waits for; these come before it in the list."""
@@ -80,12 +82,15 @@ class Schedule:
         return held / there if there else 0.0
 
 
-def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> Schedule:
+def simulate(
+    jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare], limits: Mapping[str, int] | None = None
+) -> Schedule:
     """Run jobs on hosts as a run places them.
 
     Args:
         jobs: what a job waits for comes before it.
         hosts: that take the jobs.
+        limits: name -> slots over all hosts.
 
     Raises:
         ValueError: a job that fits on no host, or waits for one that is not there.
@@ -96,19 +101,20 @@ def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> Schedu
     for job_id, needs in waiting.items():
         for need in needs:
             frees.setdefault(need, []).append(job_id)
-    estimates = {job.id: job.estimate_s for job in jobs}
-    queue = ReadyQueue(longest_chains(jobs, estimates), estimates)
+    estimates = {job.id: job.estimate for job in jobs}
+    queue = ReadyQueue(expected_chains(jobs, estimates), estimates, limits)
     queue.add(job for job in jobs if not waiting[job.id])
     ready_at = {job.id: 0.0 for job in jobs if not waiting[job.id]}
     ran: dict[str, SimulatedAttempt] = {}
     ends: list[tuple[float, str]] = []
-    reservations, now = Reservations(), 0.0
+    reservations, slots, now = Reservations(), SlotCount(limits or {}), 0.0
     free_cpus = {host.name: list(range(host.cpus)) for host in hosts}
     while len(ran) < len(jobs) or ends:
-        rooms = reservations.rooms(hosts)
-        for job_id, placement in queue.place(rooms, lambda job: job not in ran, len(jobs), now=now):
+        rooms = reservations.rooms(hosts, now)
+        for job_id, placement in queue.place(rooms, lambda job: job not in ran, len(jobs), now=now, slots=slots.free()):
             job, free = known[job_id], free_cpus[placement.host]
-            reservations.reserve(job_id, placement, job.resources.memory_gib, now + job.estimate_s)
+            reservations.reserve(job_id, placement, job.resources.memory_gib, now, job.estimate)
+            slots.take(job_id, job.stage, job.resources)
             ran[job_id] = SimulatedAttempt(
                 job=job_id,
                 stage=job.stage,
@@ -128,22 +134,26 @@ def simulate(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> Schedu
         while ends and ends[0][0] <= now:
             ended = ran[heapq.heappop(ends)[1]]
             reservations.release(ended.job)
+            slots.release(ended.job)
             free_cpus[ended.host] = sorted((*free_cpus[ended.host], *ended.cpus))
             for freed in frees.get(ended.job, ()):
                 waiting[freed].discard(ended.job)
                 if not waiting[freed]:
                     ready_at[freed] = now
                     queue.add([known[freed]])
-    return Schedule(attempts=tuple(ran.values()), bound_s=lower_bound(jobs, hosts))
+    return Schedule(attempts=tuple(ran.values()), bound_s=lower_bound(jobs, hosts, limits))
 
 
-def lower_bound(jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare]) -> float:
-    """Seconds that no schedule undercuts: the longest chain of jobs, or the work over the devices or cpus."""
-    capacity = Capacity(cpus=sum(host.cpus for host in hosts), devices=sum(host.devices for host in hosts))
+def lower_bound(
+    jobs: Sequence[SimulatedJob], hosts: Sequence[HostShare], limits: Mapping[str, int] | None = None
+) -> float:
+    """Seconds that no schedule undercuts: the longest chain of jobs, or the work over the devices, cpus or slots."""
+    cpus, devices = sum(host.cpus for host in hosts), sum(host.devices for host in hosts)
+    capacity = Capacity(cpus=cpus, devices=devices, slots=limits or {})
     return makespan(jobs, {job.id: job.seconds for job in jobs}, capacity)
 
 
 def drawn_apart(jobs: Sequence[SimulatedJob], sigma: float, seed: int) -> list[SimulatedJob]:
     """The jobs with true durations that differ from their estimates by a log-normal factor of median 1."""
     draws = random.Random(seed)
-    return [replace(job, seconds=job.estimate_s * math.exp(sigma * draws.gauss(0.0, 1.0))) for job in jobs]
+    return [replace(job, seconds=job.estimate.seconds * math.exp(sigma * draws.gauss(0.0, 1.0))) for job in jobs]

@@ -1,7 +1,7 @@
 """Cell: one row, one value of each axis and one seed, fully resolved."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workloads.contract.fields import Count, Natural, Positive
@@ -21,11 +21,18 @@ class Resources:
     """Time limit of an attempt."""
     ranks: Count | None = None
     """Processes that share the job; None: one per device, and one without devices."""
+    slots: Mapping[str, Count] = field(default_factory=dict, hash=False)
+    """Name -> how many it takes of `slots` of the cluster file, besides one of its stage's name."""
 
     @property
     def world_size(self) -> int:
         """Processes that share the job."""
         return self.ranks or max(1, self.devices)
+
+    @property
+    def units(self) -> tuple[int, int]:
+        """Devices and cpus that a cost counts: cpus only of jobs without devices."""
+        return (self.devices, 0) if self.devices else (0, self.cpus)
 
 
 @dataclass(frozen=True, kw_only=True)

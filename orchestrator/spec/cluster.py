@@ -141,6 +141,10 @@ class Cluster:
     """Name -> where the data or weights are that the matrix names."""
     device_gib: Positive | None = None
     """Memory of one accelerator; a plan predicted to need more is refused. None: not known."""
+    slots: Mapping[str, Count] = field(default_factory=dict)
+    """Name -> how many jobs at a time, over all hosts: of the stage of this name, or by `resources.STAGE.slots`."""
+    confirm_above_device_hours: NonNegative | None = None
+    """`run` asks before it starts jobs that are estimated to cost more, in a terminal. None: it does not ask."""
     avoid_s: NonNegative = 3600.0
     """How long a host is excluded after two attempts without progress, while others are available."""
     orphan_s: Positive = 3600.0

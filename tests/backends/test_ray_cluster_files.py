@@ -83,7 +83,10 @@ def test_kuberay_takes_the_file(name: str, kind: str) -> None:
 
 
 def test_the_job_has_the_cluster_of_the_other_file() -> None:
-    assert cluster_spec("kuberay-job") == cluster_spec("kuberay-cluster")
+    alone, of_job = cluster_spec("kuberay-cluster"), cluster_spec("kuberay-job")
+    hosts = [spec["headGroupSpec"]["rayStartParams"].pop("dashboard-host") for spec in (alone, of_job)]
+    assert hosts == ["127.0.0.1", "0.0.0.0"], "KubeRay itself asks the dashboard for the state of a job"
+    assert of_job == alone
 
 
 @pytest.mark.parametrize("name", [*LAUNCHED, *KUBERNETES])

@@ -27,6 +27,13 @@ def test_a_job_that_no_type_holds_asks_for_nothing() -> None:
     assert nodes_to_add([(Need(1, 16, 1.0), 1), (Need(1, 0, 1.0), 1)], [], TYPES) == {"cpu": 1}
 
 
+def test_the_nodes_of_a_job_are_several() -> None:
+    gang = Need(1, 4, 1.0, nodes=2)
+    assert nodes_to_add([(gang, 1)], [], TYPES) == {"gpus": 2}
+    assert nodes_to_add([(gang, 2)], [], TYPES) == {"gpus": 2}, "two halves fit on each"
+    assert nodes_to_add([(gang, 1)], [Space(96, 4, 512.0)], TYPES) == {"gpus": 1}
+
+
 def test_thousands_of_jobs_ask_for_a_hundred_nodes_at_once() -> None:
     assert nodes_to_add([(Need(1, 1, 1.0), 5000)], [], TYPES) == {"gpu": 100}
 

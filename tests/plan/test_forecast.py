@@ -74,22 +74,22 @@ def test_before_anything_has_run_durations_come_from_flops_where_these_are_known
 def test_what_was_measured_comes_before_flops_and_the_same_row_before_others(plan: Plan) -> None:
     forecaster = Forecaster(plan, [measured(plan, "train/context-k5/s0", 70.0), measured(plan, "index/s0", 7.0)])
     assert forecaster.of(at(plan, "train/context-k5/s0")).basis == "measured"
-    assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0)
+    assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0, rel=0.1)
     other = at(plan, "train/context-k20/s0")
     share = (forecaster.flops_of(other) or 0.0) / (forecaster.flops_of(at(plan, "train/context-k5/s0")) or 1.0)
-    assert forecaster.of(other).seconds == pytest.approx(70.0 * share)
+    assert forecaster.of(other).seconds == pytest.approx(70.0 * share, rel=0.3)
     evaluation = forecaster.of(at(plan, "evaluate/loop/context-k5/s0"))
     assert evaluation.basis == "flops", "at the rate of the trainings"
     assert evaluation.seconds != Forecaster(plan).of(at(plan, "evaluate/loop/context-k5/s0")).seconds
     forecaster.add(measured(plan, "train/context-k20/s0", 900.0))
-    assert forecaster.of(other).seconds == pytest.approx(900.0)
+    assert forecaster.of(other).seconds == pytest.approx(900.0, rel=0.15)
 
 
 def test_another_number_of_steps_is_scaled_and_another_seed_is_not(root: Path, plan: Plan) -> None:
     durations = [measured(plan, "train/ssm-hybrid/s0", 100.0)]
     longer = Forecaster(planned(root, "controls.training.steps=800", "seeds=[0,1]"), durations)
     for seed in (0, 1):
-        assert longer.of(at(longer._plan, f"train/ssm-hybrid/s{seed}")).seconds == pytest.approx(200.0)
+        assert longer.of(at(longer._plan, f"train/ssm-hybrid/s{seed}")).seconds == pytest.approx(200.0, rel=0.1)
 
 
 def test_the_newest_kind_of_device_of_the_backend_decides(plan: Plan) -> None:
@@ -99,10 +99,28 @@ def test_the_newest_kind_of_device_of_the_backend_decides(plan: Plan) -> None:
         measured(plan, label, 20.0, kind="new", backend="slurm"),
         measured(plan, label, 30.0, kind="laptop", backend="ray"),
     ]
-    assert Forecaster(plan, durations, "slurm").of(at(plan, label)).seconds == 20.0
-    assert Forecaster(plan, durations, "ray").of(at(plan, label)).seconds == 30.0
-    assert Forecaster(plan, durations, "other").of(at(plan, label)).seconds == 30.0
-    assert Forecaster(plan, durations[:1], "other").of(at(plan, label)).seconds == 10.0
+    assert Forecaster(plan, durations, "slurm").of(at(plan, label)).seconds == pytest.approx(20.0, rel=0.1)
+    assert Forecaster(plan, durations, "ray").of(at(plan, label)).seconds == pytest.approx(30.0, rel=0.1)
+    assert Forecaster(plan, durations, "other").of(at(plan, label)).seconds == pytest.approx(30.0, rel=0.1)
+    assert Forecaster(plan, durations[:1], "other").of(at(plan, label)).seconds == pytest.approx(10.0, rel=0.1)
+
+
+def test_what_another_backend_measured_is_named_and_less_sure(plan: Plan) -> None:
+    durations = [measured(plan, "index/s0", 10.0, kind="cpu of a laptop", backend="ray")]
+    here, elsewhere = (Forecaster(plan, durations, backend).of(at(plan, "index/s0")) for backend in ("ray", "slurm"))
+    assert elsewhere.seconds == here.seconds and elsewhere.sigma > here.sigma + 0.2
+    assert (here.observations, elsewhere.observations) == (1, 0), "no time limit is made of what ran elsewhere"
+    kinds = Forecaster(plan, durations, "slurm").forecast([at(plan, "index/s0").id], Capacity()).kind
+    assert kinds == "cpu of a laptop"
+
+
+def test_a_stage_is_estimated_anew_as_jobs_end(plan: Plan) -> None:
+    forecaster = Forecaster(plan, (), "ray")
+    for number in range(1, 30):
+        forecaster.add(measured(plan, "index/s0", 50.0, kind="cpu X", backend="ray"))
+        found = forecaster.of(at(plan, "index/s0"))
+        assert found.basis == "measured" and 0.95 * number <= found.observations <= number
+    assert found.seconds == pytest.approx(50.0, rel=0.02) and found.sigma < 0.25
 
 
 def test_a_ledger_without_flops_is_read_by_the_plan(plan: Plan) -> None:
@@ -117,7 +135,7 @@ def test_of_another_profile_only_what_flops_make_comparable_counts_as_measured(r
     durations = [measured(plan, label, 70.0) for label in ("train/context-k5/s0", "data")]
     forecaster = Forecaster(evening, durations)
     train, data = forecaster.of(at(evening, "train/context-k20/s0")), forecaster.of(at(evening, "data"))
-    assert (train.basis, data.basis, data.seconds) == ("measured", "guess", 70.0)
+    assert (train.basis, data.basis, data.seconds) == ("measured", "guess", pytest.approx(70.0, rel=0.1))
     unknown = [replace(one, flops=None, profile="") for one in durations]
     assert Forecaster(evening, unknown).of(at(evening, "train/context-k20/s0")).basis == "flops"
 
@@ -125,7 +143,7 @@ def test_of_another_profile_only_what_flops_make_comparable_counts_as_measured(r
 def test_of_a_rebuilt_ledger_only_jobs_of_the_plan_are_used(plan: Plan) -> None:
     rebuilt = replace(measured(plan, "train/context-k5/s0", 70.0, kind="H100"), row="", flops=None, cpus=0)
     forecaster = Forecaster(plan, [rebuilt, replace(rebuilt, fingerprint="of another plan", seconds=1e9)])
-    assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0)
+    assert forecaster.of(at(plan, "train/context-k5/s0")).seconds == pytest.approx(70.0, rel=0.1)
 
 
 def test_what_is_measured_on_processors_says_nothing_of_devices() -> None:
@@ -152,14 +170,18 @@ def test_costs_are_summed_by_row_and_devices_and_cores_are_told_apart() -> None:
         for job in (jobs[0], jobs[3])
     ]
     found = Forecaster(plan, durations).forecast(plan.jobs, Capacity(devices=16))
-    assert (found.jobs, found.hours, found.device_hours, found.core_hours) == (4, 4.0, 24.0, 1.0)
-    assert found.makespan_s == pytest.approx(1.5 * 3600), "24 device-hours on 16 devices"
-    assert Forecaster(plan, durations).forecast(plan.jobs, Capacity()).makespan_s == 3600.0, "the longest chain"
+    assert found.jobs == 4
+    assert (found.hours, found.device_hours, found.core_hours) == pytest.approx((4.0, 24.0, 1.0), rel=0.15)
+    assert found.makespan_s == pytest.approx(found.device_hours / 16 * 3600), "24 device-hours on 16 devices"
+    longest = Forecaster(plan, durations).forecast(plan.jobs, Capacity()).makespan_s
+    assert longest == pytest.approx(3600.0, rel=0.15), "the longest chain"
     running = {jobs[0].id: LiveTime(elapsed_s=1800.0), jobs[1].id: LiveTime(elapsed_s=9999.0)}
-    assert Forecaster(plan, durations).forecast(plan.jobs, Capacity(attempts=1), running).hours == 2.5
+    assert Forecaster(plan, durations).forecast(plan.jobs, Capacity(attempts=1), running).hours == pytest.approx(
+        2.5, rel=0.1
+    )
     running[jobs[1].id] = LiveTime(elapsed_s=9999.0, left_s=7200.0)
     found = Forecaster(plan, durations).forecast(plan.jobs, Capacity(attempts=1), running)
-    assert found.hours == 4.5, "what runs longer than estimated takes what its pace says"
+    assert found.hours == pytest.approx(4.5, rel=0.1), "what runs longer than estimated takes what its pace says"
 
 
 def test_no_schedule_is_faster_than_the_longest_chain_or_the_work(plan: Plan) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.commands.options import PlanOptions, Selection
 from orchestrator.commands.plan.command import plan
-from orchestrator.plan.forecast import Basis, Forecast, RowForecast
+from orchestrator.plan.estimates import Basis
+from orchestrator.plan.forecast import Forecast, RowForecast
 from orchestrator.plan.forecast_show import amount, duration_words, forecast_json, forecast_line, forecast_text
 from orchestrator.plan.job import Standing
 from orchestrator.plan.makespan import Capacity

@@ -15,6 +15,7 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, parsed_time
 from orchestrator.errors import PlanError
 from orchestrator.plan.build import build_plan
+from orchestrator.plan.estimates import JobEstimate
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.job_states import JobStates, closure
 from orchestrator.schedule.order import First, turns
@@ -111,7 +112,7 @@ def test_an_earlier_turn_comes_before_a_longer_chain() -> None:
     plan = make_plan([long, short, after])
     states = JobStates(plan, closure(plan, plan.jobs, ()), frozenset(), {})
     for turn, order in (({}, [long.id, short.id]), ({long.id: 1, after.id: 1}, [short.id, long.id])):
-        placer = Placer(states, lambda job: 100.0, turn)
+        placer = Placer(states, lambda job: JobEstimate(seconds=100.0, basis="guess"), turn)
         placer.rebuild_queue()
         hosts = [HostShare(name="one", cpus=8, devices=0, memory_gib=64.0)]
         assert [job for job, _ in placer.place(hosts, 0.0, excluded={}, tried=None)] == order

@@ -1,14 +1,14 @@
 """Simulated schedules: laws of placement over random jobs and hosts, and how near the bound the hard mixes come."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.backends.protocol import HostShare
-from orchestrator.plan.makespan import longest_chains
+from orchestrator.plan.estimates import JobEstimate
+from orchestrator.plan.makespan import expected_chains
 from orchestrator.schedule.mixes import HOSTS, MIXES
 from orchestrator.schedule.simulation import Schedule, SimulatedJob, simulate
 from orchestrator.spec.cell import Resources
@@ -22,7 +22,7 @@ def job(
         stage="train",
         resources=Resources(cpus=devices, devices=devices, memory_gib=1.0, minutes=1.0),
         seconds=seconds,
-        estimate_s=seconds if estimate is None else estimate,
+        estimate=JobEstimate(seconds=seconds if estimate is None else estimate, basis="measured"),
         inputs={one: one for one in after},
     )
 
@@ -65,8 +65,8 @@ def test_every_job_runs_once_after_what_it_waits_for_and_no_device_is_shared(
 @given(many(), st.lists(st.integers(4, 8), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_the_first_job_that_waits_is_not_delayed_by_those_behind_it(jobs: list[SimulatedJob], sizes: list[int]) -> None:
-    jobs = [replace(one, estimate_s=one.seconds, inputs={}) for one in jobs]  # known durations, no chains
-    ranks = longest_chains(jobs, {one.id: one.estimate_s for one in jobs})
+    jobs = [job(one.id, one.resources.devices, one.seconds) for one in jobs]  # known durations, no chains
+    ranks = expected_chains(jobs, {one.id: one.estimate for one in jobs})
     queue = sorted(jobs, key=lambda one: (-ranks[one.id], one.id))
     schedule = begins(simulate(queue, hosts(*sizes)))
     waits = next((n for n, one in enumerate(queue) if schedule[one.id] > 0), None)

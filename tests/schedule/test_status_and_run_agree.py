@@ -110,7 +110,7 @@ def test_a_run_records_how_long_its_jobs_took_and_what_was_expected(toy: Toy, pl
     forecast = status_json(study)["forecast"]
     assert forecast["jobs"] == len(plan.jobs) - len(chosen)
     assert forecast["basis"] == {"measured": 53, "guess": 56}
-    assert "core-hours; " in status_text(study)
+    assert "core-hours (P95 " in status_text(study)
     assert status_json(study, Selection(rows="context-k5", branches="replay"))["forecast"]["jobs"] == 0
 
 

@@ -121,7 +121,7 @@ class RayCluster:
                 attempt = submission["attempt"]
                 self._host_of[attempt] = current[name]
                 self._work_of[attempt] = Path(submission["request"]["work"])
-                self._needs[attempt] = Need(*(submission["resources"][key] for key in Need._fields))
+                self._needs[attempt] = need_on_a_host(submission)
                 tickets[attempt] = f"{self.session}/{name}/{current[name].token}/{attempt}"
         return tickets
 
@@ -223,6 +223,11 @@ class RayCluster:
                 own = [attempt for attempt, of in self._host_of.items() if of is host]
                 host.actor.stop.remote(own)
         self._hosts.draining |= draining
+
+
+def need_on_a_host(submission: Mapping[str, Any]) -> Need:
+    """What an attempt holds of its host."""
+    return Need(*(submission["resources"][key] for key in ("cpus", "devices", "memory_gib")))
 
 
 def _preempted(report: dict[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,13 @@ MOST_NODES = 100
 
 
 class Need(NamedTuple):
-    """What one job needs on one host."""
+    """What one job needs on each of its hosts."""
 
     cpus: int
     devices: int
     memory_gib: float
+    nodes: int = 1
+    """Hosts that share the job."""
 
 
 @dataclass
@@ -60,14 +62,16 @@ def nodes_to_add(waiting: Sequence[tuple[Need, int]], free: Sequence[Space], typ
         able = [name for name in types if space_of(types[name]).holds(need)]
         smallest = min(able, key=lambda name: (types[name]["devices"], types[name]["cpus"]), default=None)
         for _ in range(number):
-            space = next((one for one in spaces if one.holds(need)), None)
-            if space is None:
-                if smallest is None or wanted.total() >= MOST_NODES:
-                    break
-                wanted[smallest] += 1
-                space = space_of(types[smallest])
-                spaces.append(space)
-            space.take(need)
+            found = [one for one in spaces if one.holds(need)][: need.nodes]
+            missing = need.nodes - len(found)
+            if missing and (smallest is None or wanted.total() + missing > MOST_NODES):
+                break
+            if smallest is not None and missing:
+                wanted[smallest] += missing
+                found += (new := [space_of(types[smallest]) for _ in range(missing)])
+                spaces += new
+            for space in found:
+                space.take(need)
     return wanted
 
 

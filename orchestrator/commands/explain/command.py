@@ -113,6 +113,7 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "failure": None
         if known.failure is None or known.failed is None
         else {"attempt": known.failed.id, **asdict(known.failure)},
+        "slots": list(known.slots),
         "next": what_next(known),
     }
 
@@ -124,6 +125,7 @@ def explain_text(known: Explanation) -> str:
     for label, standing in known.needs.items():
         words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
         lines.append(f"  needs {label}: {words}")
+    lines += [f"  waits for a slot of {words}" for words in known.slots]
     if known.needed_by:
         lines.append(f"  needed by {shortened(known.needed_by, SHOWN)}")
     lines += [f"  {_attempt_words(one, known)}" for one in known.attempts]

@@ -10,6 +10,7 @@ from orchestrator.backends.protocol import Ending
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
 from orchestrator.plan.job import Job, Standing
+from orchestrator.plan.slots import slot_words
 from orchestrator.schedule.failures import failure_of
 from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_by_attempts
 from orchestrator.schedule.launcher import share
@@ -54,6 +55,8 @@ class Explanation:
     now: float
     folders: Mapping[str, Path]
     """Attempt -> its folder."""
+    slots: Sequence[str] = ()
+    """What slots it waits for, and which jobs have them."""
 
     @property
     def accumulate(self) -> int:
@@ -66,6 +69,9 @@ def explanation_of(study: Study, job: Job) -> Explanation:
     standings, now = study.standings(), time.time()
     with Ledger.read(study.home / NAME) as ledger:
         every, charges = ledger.attempts(), ledger.charges(job.fingerprint)
+    live = {attempt.fingerprint for attempt in every if attempt.ending is None}
+    ready = standings[job.id].state in ("new", "retry") and all(standings[need].state == "done" for need in job.needs)
+    others = (one for one in study.plan.jobs.values() if one.fingerprint in live)
     attempts = [attempt for attempt in every if attempt.fingerprint == job.fingerprint]
     folders = {attempt.id: study.folder_of(attempt) for attempt in attempts}
     failed, failure = newest_failure(attempts, folders)
@@ -90,6 +96,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
         failure=failure,
         now=now,
         folders=folders,
+        slots=slot_words(job, others, study.cluster.slots) if ready and live else (),
     )
 
 

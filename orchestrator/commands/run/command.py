@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +24,10 @@ from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw
 from orchestrator.commands.run.budget import BudgetOptions, budget_arguments
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.run.run_study import FinishedRun, run_study
+from orchestrator.plan.forecast_show import amount, basis_words
 from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
+from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.schedule.order import First
 from orchestrator.spec.cluster import is_name
@@ -33,6 +35,7 @@ from orchestrator.study import SETTINGS, Study, recorded_settings
 from orchestrator.ui.progress import make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 from orchestrator.ui.words import STATE_WORDS
+from orchestrator.wording import counted
 
 MOST_REASONS = 3
 """Reasons of blocked jobs that are printed."""
@@ -78,6 +81,8 @@ def run(
     selected = select(study.plan, **selection.given)
     study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
+    if (question := cost_question(study, selected, allowed)) and not confirm(question, yes):
+        raise typer.Abort
     if not detach:
         selected |= _withdraw(study, withdrawals)
     if detach and (withdrawals or any(study.standings()[job_id].state != "done" for job_id in selected)):
@@ -151,6 +156,22 @@ def _confirmed_withdrawals(study: Study, names: list[str], yes: bool) -> tuple[W
     if withdrawals and not confirm("withdraw these results and recompute those in this plan?", yes):
         raise typer.Abort
     return withdrawals
+
+
+def cost_question(study: Study, selected: Collection[str], budget: Budget) -> str:
+    """What to ask before jobs start that cost more than the cluster file says; empty: nothing."""
+    limit = study.cluster.confirm_above_device_hours
+    if limit is None or (budget.device_hours is not None and budget.device_hours <= limit):
+        return ""
+    standings = study.standings()
+    cost = study.forecast({job_id: standings[job_id] for job_id in with_needs(study.plan, selected)})
+    if cost.device_hours <= limit:
+        return ""
+    return (
+        f"{counted(cost.jobs, 'job')}: {amount(cost.device_hours)} device-hours are expected, at most "
+        f"{amount(cost.device_hours_p95)} in 95 of 100 cases; {basis_words(cost)}. That is above "
+        f"confirm_above_device_hours ({limit:g}). Start?"
+    )
 
 
 def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]:
