@@ -31,6 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 SERVER = tuple(python_command("workloads.runtime.server", "toy_workload"))
 NAMES = ("one", "two")
+GUARDED, HIDDEN = "guarded", "in namespaces"
 
 
 class Nodes:
@@ -82,14 +83,14 @@ class Nodes:
         self.cluster.close()
 
 
-@pytest.fixture(scope="module", params=["guarded", pytest.param("in namespaces", marks=pytest.mark.root)])
+@pytest.fixture(scope="module", params=[GUARDED, pytest.param(HIDDEN, marks=pytest.mark.root)])
 def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("apart")
     (folder / "moto").mkdir()
     before = os.environ.get("RAY_AUTH_MODE")
     os.environ["RAY_AUTH_MODE"] = "disabled"
     with moto(folder / "moto") as service, credentials():
-        made = Nodes(folder, service, really=request.param == "in namespaces")
+        made = Nodes(folder, service, really=request.param != GUARDED)
         yield made
         made.close()
     os.environ.pop("RAY_AUTH_MODE")
@@ -196,6 +197,7 @@ def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(no
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("nodes", [GUARDED if os.geteuid() else HIDDEN], indirect=True, ids=["two nodes"])
 def test_a_part_of_the_laptop_profile_gives_the_results_of_a_shared_folder(nodes: Nodes, tmp_path: Path) -> None:
     """`ECHO_MATRIX_TEST_ROWS` chooses the rows; `*` is the whole profile."""
     rows = os.environ.get("ECHO_MATRIX_TEST_ROWS", "context-k1,context-k5")
