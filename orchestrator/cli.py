@@ -18,13 +18,20 @@ from typer.exceptions import TyperException
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from orchestrator.commands.command import EXIT_CODES, Command, Group, declared_commands, exit_codes_text, flattened
+from orchestrator.commands.command import (
+    EXIT_CODES,
+    Command,
+    Group,
+    declared_commands,
+    exit_codes_text,
+    find_command,
+    flattened,
+)
+from orchestrator.commands.values import PlainValues
 from orchestrator.errors import Interrupted, OrchestratorError, disk_error
 from orchestrator.host.user import complete_user
 from orchestrator.ui.terminal import READER_GONE, discard_output, open_closed_streams, print_anything
 from workloads.runtime.masking import mask, secrets_of
-
-COMMANDS = declared_commands()
 
 EPILOG = f"""\
 {exit_codes_text(EXIT_CODES)}
@@ -59,6 +66,11 @@ class _Verbatim:
 class CommandHelp(_Verbatim, TyperCommand):
     """Help of one command."""
 
+    def parse_args(self, context: Any, arguments: list[str]) -> Any:
+        """Read the command line."""
+        PlainValues.of(self.get_params(context))
+        return super().parse_args(context, arguments)
+
     def collect_usage_pieces(self, context: Any) -> list[str]:
         """Options and arguments; required ones without the braces that typer adds."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(context)]
@@ -84,12 +96,11 @@ class _Programs(Mapping[str, Any]):
     """The commands by name, as typer runs them; the module of one is imported when it is asked for."""
 
     def __init__(self) -> None:
-        self._declared = {one.name: one for one in COMMANDS}
         self._loaded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
-            self._loaded[name] = self._load(self._declared[name].load())
+            self._loaded[name] = self._load(find_command(name))
         return self._loaded[name]
 
     def _load(self, command: Command) -> Any:
@@ -97,10 +108,10 @@ class _Programs(Mapping[str, Any]):
         return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._declared)
+        return iter([one.name for one in declared_commands()])
 
     def __len__(self) -> int:
-        return len(self._declared)
+        return len(declared_commands())
 
 
 @contextlib.contextmanager
@@ -120,6 +131,11 @@ class GroupedHelp(_Verbatim, TyperGroup):
         super().__init__(**given)
         self.commands = _Programs()  # type: ignore[assignment]
 
+    def parse_args(self, context: Any, arguments: list[str]) -> Any:
+        """Read the options before the command."""
+        PlainValues.of(self.get_params(context))
+        return super().parse_args(context, arguments)
+
     def make_context(self, *given: Any, **options: Any) -> Any:
         """Import the command; typer would end without a word on Ctrl-C."""
         with _interruptions():
@@ -132,11 +148,12 @@ class GroupedHelp(_Verbatim, TyperGroup):
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """Write the groups; summaries are wrapped, never cut."""
-        width = max(len(command.name) for command in COMMANDS)
+        commands = declared_commands()
+        width = max(len(command.name) for command in commands)
         for group in Group:
             with formatter.section(group.value):
                 formatter.write_dl(
-                    [(command.name.ljust(width), command.summary) for command in COMMANDS if command.group is group]
+                    [(command.name.ljust(width), command.summary) for command in commands if command.group is group]
                 )
 
     def list_commands(self, _context: Any) -> list[str]:

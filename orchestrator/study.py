@@ -30,9 +30,10 @@ from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.schedule.retry_policy import paused_of
+from orchestrator.spec.cell import Cell
 from orchestrator.spec.cluster import LOCAL, Cluster, cluster_file, is_name, load_cluster
 from orchestrator.spec.controls import check_controls
-from orchestrator.spec.expand import expand
+from orchestrator.spec.expand import cells_of_rows, expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Matrix, ResolvedMatrix
@@ -331,11 +332,11 @@ def plans_of_profiles(matrix: Path) -> Iterator[Plan]:
     loaded = load_matrix(matrix)
     for profile in loaded.profiles:
         resolved = resolve_profile(loaded, profile, ())
-        whole = _whole_plan(resolved)
-        yield whole
-        part = _part_of(whole, resolved, rows_of_plan(resolved.rows, resolved.profile_rows))
-        if part.outside:
-            yield part
+        cells = _checked_cells(resolved)
+        yield build_plan(resolved, cells)
+        rows = rows_of_plan(resolved.rows, resolved.profile_rows)
+        if len(rows) < len(resolved.rows):
+            yield _plan_of_rows(resolved, cells, rows)
 
 
 def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str], rows: Collection[str] = ()) -> Plan:
@@ -347,7 +348,8 @@ def plan_of_matrix(matrix: Path, profile: str, overrides: Sequence[str], rows: C
         MatrixError, ControlsError: see `open_study`.
     """
     resolved = resolve_profile(load_matrix(matrix), profile, overrides)
-    return _part_of(_whole_plan(resolved), resolved, rows_of_plan(resolved.rows, resolved.profile_rows, named=rows))
+    planned = rows_of_plan(resolved.rows, resolved.profile_rows, named=rows)
+    return _plan_of_rows(resolved, _checked_cells(resolved), planned)
 
 
 def outputs_of(matrix: Path) -> Path:
@@ -376,21 +378,26 @@ class _Declared:
         """The study with one profile; None: the first. The other arguments are those of `open_study`."""
         resolved = resolve_profile(self.matrix, profile or next(iter(self.matrix.profiles)), overrides)
         self._check_slots(resolved)
+        cells = _checked_cells(resolved)
+        named = named_rows(rows, families_of(resolved.rows), resolved.profile_rows)
+        asked = _asked_rows(self.home, self.matrix.path, resolved, smoke) if look else frozenset()
+        without_results = rows_of_plan(resolved.rows, resolved.profile_rows, named=named, asked=asked)
         study = Study(
             matrix=self.matrix.path,
-            plan=_whole_plan(resolved, smoke),
+            plan=_plan_of_rows(resolved, cells, without_results, smoke),
             cluster=self.cluster,
             home=self.home,
             cluster_file=self.cluster_file,
         )
-        if len(resolved.profile_rows) == len(resolved.rows):
+        if not look or len(without_results) == len(resolved.rows):
             return study
-        named = named_rows(rows, families_of(resolved.rows), resolved.profile_rows)
-        asked = _asked_rows(study, resolved, smoke) if look else frozenset()
-        there = named.union(asked, resolved.profile_rows)
-        results = rows_with_results(study.plan, there, study.store.commits()) if look else ()
+        commits = study.store.commits()
+        if commits <= {job.fingerprint for job in study.plan.jobs.values()}:  # no other row has a result of its own
+            return study
+        whole = build_plan(resolved, cells, smoke=smoke)
+        results = rows_with_results(whole, without_results, commits)
         found = rows_of_plan(resolved.rows, resolved.profile_rows, named=named, asked=asked, results=results)
-        return study.changed(plan=_part_of(study.plan, resolved, found, smoke))
+        return study.changed(plan=_plan_of_rows(resolved, cells, found, smoke)) if results else study
 
     def _check_slots(self, resolved: ResolvedMatrix) -> None:
         every = [one.resources for one in self.matrix.profiles.values()]
@@ -400,23 +407,33 @@ class _Declared:
         check_slots(self.cluster.slots, needs, asked, self.cluster_file)
 
 
-def _whole_plan(resolved: ResolvedMatrix, smoke: bool = False) -> Plan:
-    """The plan of all rows of the matrix."""
+def _checked_cells(resolved: ResolvedMatrix) -> tuple[Cell, ...]:
+    """The cells of all rows of the matrix.
+
+    Raises:
+        ControlsError: compared cells differ in a control.
+    """
     cells = expand(resolved)
     check_controls(resolved.workload, cells, resolved.deviations)
-    return build_plan(resolved, cells, smoke=smoke)
+    return cells
 
 
-def _part_of(whole: Plan, resolved: ResolvedMatrix, rows: Mapping[str, RowReason], smoke: bool = False) -> Plan:
-    """The plan of these rows."""
+def _plan_of_rows(
+    resolved: ResolvedMatrix, cells: Sequence[Cell], rows: Mapping[str, RowReason], smoke: bool = False
+) -> Plan:
+    """The plan of these rows; `cells`: of all rows of the matrix."""
     if len(rows) == len(resolved.rows):
-        return replace(whole, added={row: why for row, why in rows.items() if why != "profile"})
-    return build_plan(resolved, expand(resolved, rows), smoke, rows)
+        plan = build_plan(resolved, cells, smoke=smoke)
+        return replace(plan, added={row: why for row, why in rows.items() if why != "profile"})
+    others = [cell for cell in cells if cell.row not in rows]
+    return build_plan(resolved, cells_of_rows(cells, rows) or expand(resolved, rows), smoke, rows, others)
 
 
-def _asked_rows(study: Study, resolved: ResolvedMatrix, smoke: bool) -> frozenset[str]:
+def _asked_rows(home: Path, matrix: Path, resolved: ResolvedMatrix, smoke: bool) -> frozenset[str]:
     """The rows that recorded runs of this file, profile and overrides asked for."""
-    with Ledger.read(study.home / NAME) as ledger:
+    if len(resolved.profile_rows) == len(resolved.rows):
+        return frozenset()
+    with Ledger.read(home / NAME) as ledger:
         runs = ledger.recorded_runs()
     family_of = families_of(resolved.rows)
     return frozenset().union(
@@ -426,7 +443,7 @@ def _asked_rows(study: Study, resolved: ResolvedMatrix, smoke: bool) -> frozense
             if run.selection.get("rows")
             and (run.profile, run.overrides) == (resolved.profile, resolved.overrides)
             and (run.selection.get("smoke") is True) == smoke
-            and (run.is_of(study.matrix, study.home) or run.is_gone)
+            and (run.is_of(matrix, home) or run.is_gone)
         )
     )
 

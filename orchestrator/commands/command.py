@@ -81,9 +81,7 @@ class DeclaredCommand:
 
     def load(self) -> Command:
         """The command; imports its module."""
-        command = importlib.import_module(self.module).COMMAND
-        assert isinstance(command, Command)
-        return command
+        return _imported(self.module)
 
 
 @cache
@@ -93,18 +91,44 @@ def declared_commands() -> tuple[DeclaredCommand, ...]:
     They are read and not imported: the modules of all commands take half a second.
     """
     found: list[DeclaredCommand] = []
-    for info in pkgutil.iter_modules(commands.__path__, f"{commands.__name__}."):
-        module = f"{info.name}.command" if info.ispkg else info.name
-        source = Path(commands.__path__[0], *module.split(".")[2:]).with_suffix(".py")
-        declared = _declared(module, source.read_text(encoding="utf-8")) if source.is_file() else None
+    for info in pkgutil.iter_modules(commands.__path__):
+        source = _source_of(info.name)
+        declared = None if source is None else _declared(*source)
         found += [] if declared is None else [declared]
     groups = list(Group)
     return tuple(sorted(found, key=lambda one: (groups.index(one.group), one.position, one.name)))
 
 
+def find_command(name: str) -> Command:
+    """The command of this name; imports its module, which has the same name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    module, source = (_source_of(name) if name.isidentifier() else None) or ("", "")
+    if f"\n{DECLARATION}" not in source:
+        raise KeyError(name)
+    return _imported(module)
+
+
 def find_commands() -> list[Command]:
     """All commands, in the order of `--help`; imports their modules."""
     return [one.load() for one in declared_commands()]
+
+
+def _imported(module: str) -> Command:
+    command = importlib.import_module(module).COMMAND
+    assert isinstance(command, Command)
+    return command
+
+
+def _source_of(name: str) -> tuple[str, str] | None:
+    """Full name and source of the module of this package, or of `command.py` of the subpackage; None: there is none."""
+    for module in (name, f"{name}.command"):
+        path = Path(commands.__path__[0], *module.split(".")).with_suffix(".py")
+        if path.is_file():
+            return f"{commands.__name__}.{module}", path.read_text(encoding="utf-8")
+    return None
 
 
 def _declared(module: str, source: str) -> DeclaredCommand | None:

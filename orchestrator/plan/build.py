@@ -6,11 +6,11 @@ A job that several cells share is created for the first of them in file order, w
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.fingerprint import Fingerprints, config_of
+from orchestrator.plan.fingerprint import Fingerprints, Hash, config_of
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
@@ -22,6 +22,8 @@ from workloads.contract.workload import REFERENCES, StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
 
+_FIELDS = tuple(field.name for field in fields(Job))
+
 Step = tuple[StageSpec, str | None, str]
 """Stage, branch and name of a job of a cell."""
 
@@ -31,6 +33,7 @@ def build_plan(
     cells: Sequence[Cell],
     smoke: bool = False,
     rows: Mapping[str, RowReason] | None = None,
+    others: Iterable[Cell] = (),
 ) -> Plan:
     """The plan of all cells.
 
@@ -39,13 +42,16 @@ def build_plan(
         cells: of `rows`.
         smoke: whether it is the plan of a test run.
         rows: the rows of the plan, and why each is in it; None: all of the matrix.
+        others: cells of other rows; they are checked and not planned.
 
     Raises:
-        PlanError: two jobs whose short fingerprints are equal and whose full ones are not.
+        PlanError: a revision that jobs read is not declared; two jobs whose short fingerprints are equal and whose
+            full ones are not.
     """
     builder = _Builder(matrix, cells, smoke)
     with _without_collector():
         jobs_of = {cell.id: builder.jobs_of(cell) for cell in cells}
+        builder.check(others)
     families = families_of(matrix.rows)
     branches = without_choices(matrix.workload.branches, plain(matrix.branches))
     controls = {"controls": plain(matrix.controls), "branches": branches}
@@ -95,25 +101,18 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _new_job(**fields: Any) -> Job:
+def _new_job(values: dict[str, Any]) -> Job:
     """A Job in an eighth of the time: a frozen dataclass sets each field through `object.__setattr__`."""
     job = object.__new__(Job)
-    job.__dict__.update(fields)
+    object.__setattr__(job, "__dict__", values)
     return job
 
 
 class _Kind:
     """What all jobs of one stage and branch with the same sections and row share."""
 
-    __slots__ = ("branch", "config", "name", "needs", "revisions", "row", "spec", "start")
-
     def __init__(
-        self,
-        step: Step,
-        config: Mapping[str, Any],
-        row: Mapping[str, Any] | None,
-        workload: Workload,
-        fingerprints: Fingerprints,
+        self, step: Step, config: Mapping[str, Any], row: Mapping[str, Any] | None, workload: Workload
     ) -> None:
         self.spec, self.branch, self.name = step
         self.config, self.row = config, row
@@ -124,8 +123,11 @@ class _Kind:
                 f"workload {workload.name}: `revisions` has no line {error}, which stage {self.spec.name!r} reads; "
                 f"add {error}: 1"
             ) from error
-        self.start = fingerprints.start(self.spec.name, self.revisions, config, row)
         self.needs = tuple(_inputs(workload, self.spec, self.branch))
+        self.start: Hash | None = None
+        """Of its fingerprints, once it has a job."""
+        self.shared: dict[str, Any] = {}
+        """The fields that all its jobs share."""
 
 
 class _Builder:
@@ -178,8 +180,9 @@ class _Builder:
     def _job(self, cell: Cell, kind: _Kind, ids: Mapping[str, str]) -> str:
         """Id of one job of a cell; its dependencies are in `ids`."""
         jobs = self._jobs
-        seed = cell.seed if kind.spec.seed else None
-        smoke = self._smoke and kind.spec.smoke
+        if kind.start is None:
+            self._begin(kind)
+        seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
         inputs = {stage: ids[need] for stage, need in kind.needs}
         fingerprint = self._fingerprints.finish(
             kind.start, seed, kind.branch, [jobs[need].fingerprint for need in inputs.values()], smoke
@@ -188,20 +191,15 @@ class _Builder:
         known = jobs.get(job_id)
         if known is None:
             jobs[job_id] = _new_job(
-                id=job_id,
-                label=self._label(cell, kind, smoke),
-                spec=kind.spec,
-                branch=kind.branch,
-                fingerprint=fingerprint,
-                config=kind.config,
-                row=kind.row,
-                seed=seed,
-                inputs=inputs,
-                resources=self._resources[kind.spec.name],
-                cells=(cell.id,),
-                smoke=smoke,
-                revisions=kind.revisions,
-                workload=self._workload_name,
+                {
+                    **kind.shared,
+                    "id": job_id,
+                    "label": self._label(cell, kind, smoke),
+                    "fingerprint": fingerprint,
+                    "seed": seed,
+                    "inputs": inputs,
+                    "cells": (cell.id,),
+                }
             )
         elif known.fingerprint == fingerprint:
             self._others.setdefault(job_id, []).append(cell.id)
@@ -211,6 +209,30 @@ class _Builder:
                 f"{known.fingerprint} of {known.cells[0]}; change any key of one of them"
             )
         return job_id
+
+    def _begin(self, kind: _Kind) -> None:
+        """What its first job needs of a kind; one of rows that are not planned has none."""
+        kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.config, kind.row)
+        kind.shared = {
+            **dict.fromkeys(_FIELDS),
+            "spec": kind.spec,
+            "branch": kind.branch,
+            "config": kind.config,
+            "row": kind.row,
+            "resources": self._resources[kind.spec.name],
+            "smoke": self._smoke and kind.spec.smoke,
+            "revisions": kind.revisions,
+            "workload": self._workload_name,
+        }
+
+    def check(self, cells: Iterable[Cell]) -> None:
+        """Refuse cells that could not be planned.
+
+        Raises:
+            PlanError: a revision that their jobs would read is not declared.
+        """
+        for cell in cells:
+            self._kinds_of(cell)
 
     def finished(self) -> dict[str, Job]:
         """All jobs by id, dependencies first."""
@@ -239,8 +261,8 @@ class _Builder:
         if config is None:
             config = self._configs[where] = config_of(stage, cell.controls, section)
             if reads == "references":
-                config[REFERENCES] = self._references[_read(step, cell)]
-        return _Kind(step, config, row, self._workload, self._fingerprints)
+                config[REFERENCES] = self._references.get(_read(step, cell), {})
+        return _Kind(step, config, row, self._workload)
 
     def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"

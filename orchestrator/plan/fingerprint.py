@@ -67,7 +67,8 @@ class Fingerprints:
         named = "null" if branch is None else f'"{branch}"'
         whole = start.copy()
         whole.update(f"{'null' if seed is None else seed},{named},{listed}{_SMOKE_END if smoke else ']'}".encode())
-        return str(whole.hexdigest())
+        found: str = whole.hexdigest()
+        return found
 
     def _digest(self, value: Mapping[str, Any]) -> str:
         # Keeps the object, so that its id is not reused.

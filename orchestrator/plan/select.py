@@ -29,6 +29,8 @@ def select(plan: Plan, rows: Patterns = None, seeds: Patterns = None, branches: 
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
+    if (rows, seeds, branches) == (None, None, None):
+        return frozenset(plan.jobs)
     return with_needs(plan, _own(plan, select_cells(plan, rows, seeds), branches))
 
 
@@ -38,16 +40,22 @@ def selected_part(plan: Plan, rows: Patterns = None, seeds: Patterns = None, bra
     Raises:
         PlanError: a pattern matches nothing; with the nearest name.
     """
-    jobs, cells = select(plan, rows, seeds, branches), select_cells(plan, rows, seeds)
+    cells = select_cells(plan, rows, seeds)
+    if (rows, seeds, branches) == (None, None, None):
+        jobs, jobs_of = plan.jobs, plan.jobs_of
+    else:
+        selected = select(plan, rows, seeds, branches)
+        jobs = {job_id: job for job_id, job in plan.jobs.items() if job_id in selected}
+        jobs_of = {
+            cell.id: {name: job_id for name, job_id in plan.jobs_of[cell.id].items() if job_id in jobs}
+            for cell in cells
+        }
     chosen = {(cell.row, cell.seed) for cell in cells}
     return replace(
         plan,
         cells=tuple(cells),
-        jobs={job_id: job for job_id, job in plan.jobs.items() if job_id in jobs},
-        jobs_of={
-            cell.id: {name: job_id for name, job_id in plan.jobs_of[cell.id].items() if job_id in jobs}
-            for cell in cells
-        },
+        jobs=jobs,
+        jobs_of=jobs_of,
         excluded=tuple(one for one in plan.excluded if (one.row, one.seed) in chosen),
         added={row: why for row, why in plan.added.items() if any(row == cell.row for cell in cells)},
     )

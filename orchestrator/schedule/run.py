@@ -121,8 +121,9 @@ def run(
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)
-    forecaster = Forecaster(plan, ledger.durations(), cluster.backend)
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
+    # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
+    forecaster = Forecaster(plan, ledger.durations() if states.open_jobs() else (), cluster.backend)
     context = RunContext(
         plan=plan,
         home=home,

@@ -9,7 +9,8 @@ A branch that is evaluated for chosen rows alone is in the branches of their cel
 computation. The identity of a cell does not depend on that choice.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import MatrixError
@@ -84,6 +85,19 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
             f"{where} leaves profile {matrix.profile} without any cell; exclude less, or add seeds or rows"
         )
     return tuple(cells)
+
+
+def cells_of_rows(cells: Iterable[Cell], planned: Collection[str]) -> tuple[Cell, ...]:
+    """What `expand` makes of these rows, from the `cells` of all rows of the matrix; empty: it would refuse them."""
+    first_of: dict[str, str] = {}
+    found: list[Cell] = []
+    for cell in cells:
+        if cell.row in planned:
+            computation = cell.alias_of or cell.id
+            alias_of = first_of.get(computation)
+            first_of.setdefault(computation, cell.id)
+            found.append(cell if cell.alias_of == alias_of else replace(cell, alias_of=alias_of))
+    return tuple(found)
 
 
 def excluded_of(matrix: ResolvedMatrix) -> tuple[ExcludedCell, ...]:

@@ -10,7 +10,8 @@ from rich.console import Console, RenderableType
 
 from orchestrator.plan.job import State
 from orchestrator.schedule.progress import AttemptProgress
-from orchestrator.ui.progress import PLAIN_EVERY_S, LiveLines, running_words
+from orchestrator.ui.live import LiveLines
+from orchestrator.ui.progress import PLAIN_EVERY_S, running_words
 from orchestrator.ui.terminal import can_redraw
 from orchestrator.ui.words import counts_words
 from orchestrator.wording import local_time

@@ -67,7 +67,7 @@ class Nodes:
         words = "; ".join([f"hostname {name}", *(f"mount -t tmpfs none '{path}'" for path in hidden), 'exec "$0" "$@"'])
         return self.cluster.add_node(
             1,
-            ("unshare", "--mount", "--uts", "sh", "-e", "-c", words) if self.really else (),
+            inside=("unshare", "--mount", "--uts", "sh", "-e", "-c", words) if self.really else (),
             HOME=str(own / "home"),
             XDG_CACHE_HOME=str(own / "cache"),
             ECHO_MATRIX_SCRATCH=str(own / "scratch"),

@@ -10,11 +10,11 @@ from rehearsal import Rehearsal
 
 from orchestrator import cli
 from orchestrator.cli import main
-from orchestrator.commands.command import DeclaredCommand
+from orchestrator.commands.command import declared_commands
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.study import open_study
 
-VERBS = [command.name for command in cli.COMMANDS]
+VERBS = [command.name for command in declared_commands()]
 
 MISTAKES = {
     ("runn",): "echo-matrix: no such command 'runn'; did you mean 'run'? See `echo-matrix --help`\n",
@@ -223,10 +223,10 @@ def test_ctrl_c_in_a_command_says_how_to_continue(
 def test_ctrl_c_while_a_command_is_imported_says_how_to_continue(
     monkeypatch: pytest.MonkeyPatch, echo_matrix: Callable[..., Said]
 ) -> None:
-    def press(_command: object) -> None:
+    def press(_name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(DeclaredCommand, "load", press)
+    monkeypatch.setattr(cli, "find_command", press)
     assert echo_matrix("plan") == (130, "", "echo-matrix: interrupted; run the same command again to continue\n")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from recorded_run import record, write_matrix
 
-from orchestrator.commands.command import declared_commands, find_commands
+from orchestrator.commands.command import declared_commands, find_command, find_commands
 from orchestrator.study import open_study
 
 HEAVY = ("torch", "ray", "mlflow", "boto3", "scipy", "numpy", "deepspeed", "matplotlib", "pandas")
@@ -47,8 +47,16 @@ def test_help_and_status_import_only_what_they_show(tmp_path: Path) -> None:
     record(open_study(matrix), 1.0)
     for_status = imported("status", tmp_path)
     assert "orchestrator.study" in for_status
-    unwanted = {"rich", "omegaconf", "orchestrator.host.node", "orchestrator.commands.run.command", "reports"}
-    assert not for_status & {*HEAVY, *unwanted}
+    unwanted = {"rich", "omegaconf", "pydantic", "orchestrator.host.node", "orchestrator.commands.run.command"}
+    assert not for_status & {*HEAVY, *unwanted, "reports"}
+
+
+def test_each_command_is_in_a_module_of_its_name_where_it_is_found_without_reading_the_others() -> None:
+    for one in declared_commands():
+        assert find_command(one.name) is one.load()
+    for name in ("options", "command", "../cli", "", "no-such"):
+        with pytest.raises(KeyError):
+            find_command(name)
 
 
 def test_what_help_reads_in_the_source_of_a_command_is_what_the_command_says() -> None:

@@ -12,11 +12,16 @@ from orchestrator.cli import app
 from orchestrator.commands.gc.garbage import find_garbage, remove_garbage
 from orchestrator.commands.results import results_json
 from orchestrator.errors import PlanError
+from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Plan
 from orchestrator.plan.recorded import plan_document, plan_of
 from orchestrator.plan.rows import left_outside, named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import find_job, find_jobs, select
 from orchestrator.results import Results
+from orchestrator.spec.expand import cells_of_rows, expand
+from orchestrator.spec.load import load_matrix, resolve_profile
+from orchestrator.spec.patterns import families_of
+from orchestrator.store.files import FilesStore
 from orchestrator.study import Study, open_study, plan_of_matrix, reopen_study
 from orchestrator.ui.scores import scores_text
 
@@ -111,6 +116,41 @@ def test_another_name_of_a_row_that_was_asked_for_stays_out(matrix: Path) -> Non
     plan = whole(matrix)
     commits = done(plan, "evaluate/loop/spatial/s0")
     assert rows_with_results(plan, [*CONTEXT, "spatial-text"], commits) == set()
+
+
+@pytest.mark.parametrize("named", [None, "spatial-text", "ssm-hybrid,spatial"])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (),
+        ("data", "train/context-k1/s0"),
+        ("evaluate/loop/spatial/s0",),
+        ("judge/return/ssm-hybrid/s0", "data"),
+        ("evaluate/loop/spatial-masked/s0", "train/spatial/s0"),
+    ],
+)
+def test_the_plan_is_that_of_all_rows_without_those_that_nobody_needs(
+    matrix: Path, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...], named: str | None
+) -> None:
+    """The plan of all rows is made only where a result is of none of the planned jobs."""
+    every = whole(matrix)
+    commits = frozenset(done(every, *labels))
+    monkeypatch.setattr(FilesStore, "commits", lambda *_: commits)
+    resolved = resolve_profile(load_matrix(matrix), "laptop", ())
+    asked = named_rows(named, families_of(resolved.rows), resolved.profile_rows)
+    results = rows_with_results(every, asked.union(resolved.profile_rows), commits)
+    found = rows_of_plan(resolved.rows, resolved.profile_rows, named=asked, results=results)
+    expected = build_plan(resolved, expand(resolved, found), rows=found)
+    plan = open_study(matrix, rows=named).plan
+    assert (plan.cells, plan.jobs, plan.jobs_of) == (expected.cells, expected.jobs, expected.jobs_of)
+    assert (plan.added, plan.outside, plan.excluded) == (expected.added, expected.outside, expected.excluded)
+
+
+@pytest.mark.parametrize("planned", [("context-k1",), ("spatial-text", "spatial-masked"), ("context-k5", "ssm-hybrid")])
+def test_cells_of_rows_are_those_that_expanding_these_rows_makes(matrix: Path, planned: tuple[str, ...]) -> None:
+    resolved = resolve_profile(load_matrix(matrix), "laptop", ["seeds=[0,1]"])
+    assert cells_of_rows(expand(resolved), planned) == expand(resolved, planned)
+    assert cells_of_rows(expand(resolved), ()) == ()
 
 
 # The plan

@@ -12,7 +12,8 @@ from orchestrator.backends.protocol import Ending
 from orchestrator.plan.job import Standing
 from orchestrator.schedule.events import Event, View
 from orchestrator.schedule.progress import AttemptProgress, RunProgress
-from orchestrator.ui.progress import MOST_LINES, LiveView, PlainView, make_view
+from orchestrator.ui.live import MOST_LINES, LiveView
+from orchestrator.ui.progress import PlainView, make_view
 from orchestrator.ui.terminal import SteadyView, told_if_slow
 from orchestrator.ui.words import ENDED, clock_words, rate_words, sentence, share_words
 

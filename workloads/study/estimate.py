@@ -4,6 +4,7 @@ Computed from sizes (`workloads.study.sizes`, `footprint`); docs/explanation/siz
 measurements. Memory is that of training, with every evidence slot in use.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,10 +140,13 @@ def plan_disk(plan: Planned, sizes: Sequence[RowSize]) -> Disk:
             trainings.setdefault(jobs["train"], model)
             if jobs["latents"] not in shared:
                 shared[jobs["latents"]] = latents_and_pool(cell.controls["data"], cell.controls["codec"])
+    # Seeds of a row share its sizes: counted once a seed, they took a tenth of the time of a study of 10,000 jobs.
+    numbers = Counter(id(model) for model in trainings.values())
+    counted = [(model, numbers[key]) for key, model in {id(model): model for model in trainings.values()}.items()]
     pools = {plan.jobs[latents].inputs["data"]: shared[latents][1] for latents in shared}
     return Disk(
-        weights=sum(weights_bytes(model) for model in trainings.values()),
-        checkpoints=max((checkpoint_bytes(model) for model in trainings.values()), default=0),
+        weights=sum(number * weights_bytes(model) for model, number in counted),
+        checkpoints=max((checkpoint_bytes(model) for model, _ in counted), default=0),
         latents=sum(latents for latents, _, _ in shared.values()),
         pool=sum(pools.values()),
         assumption="; ".join(dict.fromkeys(said for _, _, said in shared.values())),

@@ -22,7 +22,7 @@ from orchestrator.backends.protocol import Adoption, Autoscaling, HostShare, Pla
 from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
-from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.environment import RAY, passed, patterns_of_hosts
@@ -36,7 +36,6 @@ OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
 MAX_UNANSWERED = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
-MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
 
 class RayBackend:

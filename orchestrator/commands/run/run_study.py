@@ -15,11 +15,12 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
 from orchestrator.commands.run.opening import opening_text
-from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
+from orchestrator.commands.unrunnable import unrunnable
+from orchestrator.errors import ArtifactMissing, LeaseError, SiteError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
-from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.job import Job, Plan, Standing
 from orchestrator.provenance import commits_of, version
 from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.budget import Budget
@@ -142,8 +143,14 @@ def run_study(
                 on_accepted=record,
             )
             stopped = outcome.interrupted
+            if not stopped:  # the tracker sends the rest while the report is written
+                observer.finish()
+                tracker.hurry(TRACKING_END_S)
             with told_if_slow(view.say, "writing the report"):
-                written = not stopped and report_of(study, 0.0 if outcome.submitted else RECENT_S)
+                settled = all(now.state == "done" for now in standings.values())
+                written = not stopped and report_of(
+                    study, 0.0 if outcome.submitted else RECENT_S, standings if settled else None
+                )
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
         except LeaseError:
@@ -162,14 +169,17 @@ def _no_log(_what: str, **_fields: object) -> None:
     """Replaces driver.log before it is open."""
 
 
-def report_of(study: Study, within_s: float = 0.0) -> bool:
+def report_of(study: Study, within_s: float = 0.0, standings: Mapping[str, Standing] | None = None) -> bool:
     """Write the report of what is done, if its results have a meaning; returns whether it was written.
 
-    `within_s` as for `Store.commits`.
+    Args:
+        study: the study.
+        within_s: as for `Store.commits`.
+        standings: of all jobs, if they are known; else they are looked up.
     """
     if not study.publishes_results:
         return False
-    standings = study.standings(within_s=within_s)
+    standings = study.standings(within_s=within_s) if standings is None else standings
     return report_if_needed(
         study.report_folder,
         study.plan,
@@ -201,7 +211,11 @@ def _backend_of(
             takes_over=bool(open_attempts),
         )
         require_libraries_of(study, {job.stage: job.spec for job in jobs}.values())
-        plugin.preflight(planned, say)
+        capacity = plugin.preflight(planned, say)
+        if why := unrunnable(jobs, capacity):
+            if not planned.takes_over:
+                raise SiteError(why)
+            say(why)  # the attempts that are left may run on
         digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
         return plugin.build(context_of(study, digest, jobs, say), cluster)
 
@@ -286,6 +300,7 @@ class TrackerObserver:
         for job in self._plan.jobs.values():
             if job.spec.tracked and job.fingerprint in done and job.id not in self._passed:
                 self._tracker.job_changed(completed_change(job, self._store))
+                self._passed.add(job.id)
 
     def _question(self, event: Event) -> TimedCall[JobChange]:
         job = self._plan.jobs[event.job]

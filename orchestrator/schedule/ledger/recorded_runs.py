@@ -99,7 +99,8 @@ def request_of(plan: Plan, selection: Mapping[str, Any] | None, matrix: Path | N
 
 def shape_of(plan: Plan, settings: Mapping[str, Any] | None) -> str:
     """Digest of what `plan_column` has beside fingerprints, in a fraction of its time."""
-    kinds = sorted({f"{job.stage} {job.resources}" for job in plan.jobs.values()})
+    resources = {(job.stage, id(job.resources)): job.resources for job in plan.jobs.values()}
+    kinds = sorted({f"{stage} {one}" for (stage, _), one in resources.items()})
     stages = [str(stage) for stage in plan.workload.stages]
     said = [settings, stages, kinds, [str(value) for name, value in vars(plan).items() if name not in WRITTEN_APART]]
     names = [job.label for job in plan.jobs.values()] + [cell.id for cell in plan.cells]
