@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.backends.protocol import HostShare
 from orchestrator.backends.ray.address import ClusterSilent, unusable, version_mismatch
-from orchestrator.backends.ray.environment import join_environment
+from orchestrator.backends.ray.environment import CLUSTER, join_environment
 from orchestrator.backends.ray.inventory import SILENT, Inventory
 from orchestrator.backends.ray.pipe import REFUSED
 from orchestrator.errors import SiteError
@@ -34,6 +34,7 @@ def share_of(name: str, resources: Mapping[str, float]) -> HostShare:
         cpus=int(resources.get("CPU", 0)),
         devices=int(resources.get("GPU", 0)),
         memory_gib=resources.get("memory", 0.0) / GIB,
+        group=CLUSTER,
     )
 
 

@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from orchestrator.backends.ray import entry
 from orchestrator.backends.ray.actor import Host
 from orchestrator.backends.ray.entry import class_of_host
-from orchestrator.backends.ray.environment import EXCHANGE_GROUP, HOST_LABEL
+from orchestrator.backends.ray.environment import CLUSTER, EXCHANGE_GROUP, HOST_LABEL
 from orchestrator.errors import BackendError
 from orchestrator.host import code_archive
 from orchestrator.host.code_archive import pack_code
@@ -30,8 +30,6 @@ from orchestrator.host.machine import GIB
 from workloads.runtime.fault_points import VARIABLE
 
 NAMESPACE = "echo-matrix"
-CLUSTER = "cluster"
-"""`HostShare.group`: the hosts of one cluster share jobs."""
 
 for _module in (entry, code_archive):  # a node that does not see the study's folder cannot import them
     ray.cloudpickle.register_pickle_by_value(_module)

@@ -15,6 +15,7 @@ from orchestrator.backends.ray.address import (
     place_of,
     unusable,
 )
+from orchestrator.backends.ray.environment import CLUSTER
 from orchestrator.backends.ray.pipe import REFUSED
 from orchestrator.backends.ray.settings import NodeType
 from orchestrator.errors import BackendError, SiteError
@@ -70,7 +71,7 @@ class Inventory:
 def shares_of(types: Mapping[str, NodeType]) -> tuple[HostShare, ...]:
     """`ray.node_types` as hosts that are to come."""
     return tuple(
-        HostShare(name=name, cpus=one.cpus, devices=one.devices, memory_gib=one.memory_gib, pending=True)
+        HostShare(name=name, cpus=one.cpus, devices=one.devices, memory_gib=one.memory_gib, pending=True, group=CLUSTER)
         for name, one in types.items()
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
+from orchestrator.backends.ray.environment import CLUSTER
 from orchestrator.backends.ray.growth import Need, space_of
 from orchestrator.backends.ray.hosts import (
-    CLUSTER,
     RayHost,
     find_hosts,
     host_name,

@@ -86,7 +86,7 @@ class SlurmSettings:
     max_jobs: Count = 200
     """Attempts in the queue and running at once; the site's own limit holds as well."""
     max_waiting: Count = 50
-    """Of them, those that wait in the queue; others are submitted as these begin."""
+    """Of them, those that wait in the queue, but not for `at_once`; others are submitted as these begin."""
     poll_s: Positive = 10.0
     """Between two questions to SLURM."""
     pilot: PilotSettings | None = None
