@@ -36,6 +36,10 @@ FOLDERS = {
 FILES = {
     "backends/test_what_dies_under_ray.py": SERVICE,
     "backends/test_standing_ray.py": SERVICE,
+    "backends/test_ray_gangs.py": SERVICE,
+    "backends/test_ray_gang_training.py": SERVICE,
+    "backends/test_ray_refusals.py": SERVICE,
+    "backends/test_ray_doctor.py": SERVICE,
     "backends/test_nodes_apart.py": SERVICE,
     "backends/test_ray_autoscaler.py": SERVICE,
     "backends/test_ray_backend.py": SERVICE,

@@ -42,6 +42,8 @@ DROP TABLE durations;
 CREATE TABLE last_plan (
     only INTEGER PRIMARY KEY CHECK (only = 1), profile TEXT NOT NULL, overrides TEXT NOT NULL, selection TEXT NOT NULL
 );
+ALTER TABLE attempts DROP COLUMN others;
+ALTER TABLE attempts DROP COLUMN failed_on;
 PRAGMA user_version = 3;
 """
 """Makes of a ledger one as the third version wrote it."""

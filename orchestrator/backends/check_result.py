@@ -1,7 +1,8 @@
 """The result of one health check, as `doctor` prints it."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Level = Literal["ok", "warning", "bad"]
 
@@ -15,6 +16,8 @@ class CheckResult:
     """What is there, in one line; no secret in it."""
     remedy: str = ""
     """What to do; empty where nothing is wrong."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured, for programs."""
 
 
 def ok(says: str) -> CheckResult:

@@ -71,6 +71,17 @@ class BackendContext:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteCapacity:
+    """The hosts that the jobs of a run may count on, there now or to come."""
+
+    where: str
+    """For people: where they are and what they have, such as `the Ray cluster at 'head:6379' has 2 nodes with ...`."""
+    hosts: tuple[HostShare, ...]
+    is_all: bool = True
+    """False: these are what files say of a site that cannot be asked now, and it may have more."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     """What a run would submit: the subject of a preflight and of a backend's health checks."""
 
@@ -82,6 +93,12 @@ class PlannedRun:
     jobs: Iterable[Job]
     """Those that are not done; may be read once."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    store: StoreLocation | None = None
+    """Of the study, where a check asks for it."""
+    code_digest: str = ""
+    """Of the code that jobs would run, where a check asks for it."""
+    why_unrunnable: Callable[[SiteCapacity], str] = lambda _capacity: ""
+    """Which of the jobs fit on none of some hosts, and what to do; empty: each does. For checks."""
     takes_over: bool = False
     """Whether attempts of an earlier driver are open: then a site that does not answer is waited for."""
 
@@ -170,10 +187,15 @@ class BackendPlugin:
     """Refuses settings that types and ranges cannot rule out, and returns those that hold."""
     libraries: tuple[str, ...] = ()
     """Modules that it imports on the machine of the controller, and that the core installation does not have."""
-    preflight: Callable[[PlannedRun, Callable[[str], None]], None] = _accept
+    preflight: Callable[[PlannedRun, Callable[[str], None]], SiteCapacity | None] = _accept
     """Before anything is recorded or submitted: raises SiteError for jobs that the site cannot run.
 
-    The second argument is told what does not stop the run."""
+    The second argument is told what does not stop the run. Returned are the hosts that it has or may get, where they
+    are known: a run of jobs that fit on none of them is refused."""
+    preview: Callable[[PlannedRun, Callable[[str], None]], SiteCapacity | None] = _accept
+    """The same for `plan`, within seconds: raises SiteError where the site answers and would refuse any run.
+
+    The second argument is told what would keep a run from starting now; a plan may be made far from its site."""
     scripts: Callable[[PlannedRun, BackendContext, Sequence[PlannedSubmission]], ScriptPlan] | None = None
     """The scripts that a run would send to a scheduler, for `plan --sbatch`; writes nothing. None: it sends none."""
     checks: Mapping[str, Callable[[PlannedRun], Iterable[CheckResult]]] = field(default_factory=dict)

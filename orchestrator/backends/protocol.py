@@ -67,6 +67,8 @@ class HostShare:
     """Whose jobs it takes; None: of all stages."""
     pending: bool = False
     """Requested, and not there yet: it takes nothing now, and jobs that fit on it wait."""
+    group: str | None = None
+    """Hosts of one group can share a job that needs several; None: it takes whole jobs only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +88,26 @@ class Placement:
     """Which cpus and devices of which host an attempt gets; the scheduler keeps count of the devices' numbers."""
 
     host: str
-    """Or the queue; cpus and devices then say only how many."""
+    """Or the queue; cpus and devices then say only how many. Of several hosts, that of rank 0."""
     cpus: int
     devices: tuple[int, ...]
+    others: tuple["Placement", ...] = ()
+    """An equal share on each further host, in the order of the ranks; these have no others."""
+
+    @property
+    def parts(self) -> "tuple[Placement, ...]":
+        """The share of each host, that of rank 0 first; the first one says the others too."""
+        return (self, *self.others)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of its hosts, that of rank 0 first."""
+        return tuple(part.host for part in self.parts)
+
+    @property
+    def where(self) -> str:
+        """For people: its hosts."""
+        return " + ".join(self.hosts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +172,8 @@ class Report:
     ended: float | None = None
     successor: str | None = None
     """`ended` only: the backend has started the job again by itself, as this attempt, and answers for it."""
+    failed_on: str = ""
+    """`ended` on several hosts only: the host whose rank, or which itself, was lost first; empty: not known."""
     short_limit: bool = False
     """`timed_out` only: the limit was estimated, and shorter than what the job may take."""
 
@@ -233,7 +254,10 @@ class Autoscaling(Protocol):
     """What a backend can do beside that gets hosts when jobs wait for them."""
 
     def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
-        """How many jobs are ready and have no place, by stage and need; called before `hosts`, and when none is."""
+        """How many jobs are ready and have no place, by stage and need; called before `hosts`, and when none is.
+
+        Of a job that several hosts share, the need is that of each, and its `nodes` says of how many.
+        """
 
     def pending_hosts(self) -> str:
         """What it has asked for and does not have yet, for people; empty: nothing."""

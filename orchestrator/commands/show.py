@@ -87,7 +87,8 @@ def show_text(study: Study, job: Job) -> str:
         steps = f", last checkpoint: step {attempt['step']}" if saved else ""
         words = attempt["ending"] or "not ended"
         detail = f": {attempt['detail']}" if attempt["detail"] else ""
-        lines.append(f"  attempt   {attempt['id']} on {attempt['host'] or 'an unknown host'}{steps}: {words}{detail}")
+        where = " + ".join(attempt.get("hosts", (attempt["host"],))) or "an unknown host"
+        lines.append(f"  attempt   {attempt['id']} on {where}{steps}: {words}{detail}")
     if found["withdrawn"]:
         times = counted(found["withdrawn"], "time")
         lines.append(f"  refreshed {times}: earlier commit records are in withdrawn/ of the store")

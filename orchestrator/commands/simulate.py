@@ -4,7 +4,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,7 +152,8 @@ def parsed_hosts(text: str) -> list[HostShare]:
     cpus = int(found[3]) if found[3] else CPUS_A_DEVICE * devices
     if not cpus:
         raise PlanError(f"--hosts {text!r}: hosts without devices need a number of cpus, such as {count}x0x64")
-    return [HostShare(name=f"host-{n}", cpus=cpus, devices=devices, memory_gib=MEMORY_GIB) for n in range(count)]
+    share = HostShare(name="", cpus=cpus, devices=devices, memory_gib=MEMORY_GIB, group="cluster")
+    return [replace(share, name=f"host-{n}") for n in range(count)]
 
 
 def _own_hosts(study: Study) -> list[HostShare]:

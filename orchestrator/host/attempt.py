@@ -1,5 +1,6 @@
 """One attempt on this host: its state from its submission to its report."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.endings import RankEnd, StopReason
+from orchestrator.host.exchange import Exchange, FileExchange, NodeEnd
 from orchestrator.host.log_collector import LogFile
-from orchestrator.host.multi_node import NodeRanks, ranks_of_node
+from orchestrator.host.multi_node import NodeFailure, NodeRanks, ranks_of_node
 from workloads.contract.metrics import read_beat
 
 
@@ -44,8 +46,14 @@ class HostAttempt:
     """The ranks on this node."""
     rendezvous: tuple[str | None, int | None] = (None, None)
     """Address and port where the ranks meet, from the leading node."""
-    ended_elsewhere: tuple[str, str] | None = None
-    """Ending and detail of the node that failed first, if that was another one."""
+    exchange: Exchange | None = None
+    """With the other nodes; None: there are none."""
+    failure: NodeFailure | None = None
+    """Of the node whose failure ends the attempt, as far as this node knows."""
+    hurried: bool = False
+    """Its ranks are ended since another node has failed: how they end means nothing."""
+    end_told: bool = False
+    """The other nodes were told how this one ended."""
     stop_reason: StopReason | None = None
     """Why the host ends it."""
     limit_at: float | None = None
@@ -69,6 +77,8 @@ class HostAttempt:
     def __post_init__(self) -> None:
         """Find this node's ranks: `node` of the submission says which node of how many this is; one by default."""
         self.ranks = ranks_of_node(int(self.execution["ranks"]), **self.submission.get("node", {}))
+        if self.ranks.nodes > 1 and self.exchange is None:
+            self.exchange = FileExchange(self.work, self.name, self.ranks.node, self.ranks.nodes)
 
     @property
     def name(self) -> str:
@@ -87,6 +97,12 @@ class HostAttempt:
         return execution
 
     @property
+    def failed_on(self) -> str:
+        """Name of the host that failed first, of several that have names; empty: none, or it is not known."""
+        named = self.failure is not None and self.ranks.names and self.ending != "ok"
+        return self.ranks.names[self.failure.node] if named and self.failure is not None else ""
+
+    @property
     def whole_checkpoints(self) -> bool:
         """Whether each of its checkpoints is complete by itself."""
         return bool(self.submission.get("whole_checkpoints", False))
@@ -100,6 +116,13 @@ class HostAttempt:
     def all_ranks_ended(self) -> bool:
         """Whether every rank of this node has ended."""
         return len(self.rank_ends) == self.ranks.count
+
+    def tell_end(self, ending: str, detail: str, ended: float) -> None:
+        """Tell the other nodes how this one ended; the first telling counts, and one that fails is left to the next."""
+        if self.exchange is not None and not self.end_told:
+            with contextlib.suppress(OSError):
+                self.exchange.tell({"end": NodeEnd(ending=ending, detail=detail, ended=ended)})
+                self.end_told = True
 
     def set_doing(self, doing: str, problem: str) -> None:
         """Note that its thread enters a store call, or, with empty texts, has left it."""
@@ -123,4 +146,5 @@ class HostAttempt:
             "heartbeat": self.heartbeat() if self.phase == "running" else self.last_heartbeat,
             "started": self.started,
             "ended": self.ended,
+            **({"failed_on": self.failed_on} if self.failed_on else {}),
         }

@@ -9,6 +9,7 @@ after `HANG_S`, and meanwhile the heartbeat's phase names the call.
 """
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -20,11 +21,12 @@ from typing import Any, TypeVar
 
 from orchestrator.errors import StoreError
 from orchestrator.host.attempt import HostAttempt
-from orchestrator.host.endings import RankEnd, write_ended
+from orchestrator.host.endings import ENDED, RankEnd, write_ended
 from orchestrator.host.environment import JobVariables, passed
 from orchestrator.host.launch import prepare, start_ranks
 from orchestrator.host.log_collector import LogCollector, LogFile
 from orchestrator.host.machine import oom_kills
+from orchestrator.host.multi_node import NodeFailure
 from orchestrator.host.outcome import outcome_of
 from orchestrator.host.processes import FILE as PROCESSES
 from orchestrator.host.processes import end_leftovers, write_processes
@@ -41,6 +43,7 @@ from workloads.runtime.masking import Secret, mask
 
 LOG_DRAIN_S = 2.0  # for the last bytes of a log: a daemon that a rank left behind may hold the pipe open
 HANG_S = 1800.0  # of a store call that neither returns nor fails, until its attempt is ended
+HURRY_S = 2.0  # for the ranks of a node to end once another one has failed
 LONGEST_DETAIL = 2000  # characters
 
 T = TypeVar("T")
@@ -100,6 +103,7 @@ class AttemptRunner:
     def rank_ended(self, attempt: HostAttempt, reply: Mapping[str, Any]) -> None:
         """Record a rank's end; after the last one, complete the attempt."""
         rank = reply["rank"]
+        stopped = reply["op"] != "refused" and reply["code"] == EXIT_STOPPED
         if reply["op"] == "refused":
             attempt.detail = f"the warm server refused: {reply['message']}"
             attempt.rank_ends[rank] = RankEnd(code=EXIT_STOPPED if reply["free"] else EXIT_ERROR, signal=None)
@@ -108,6 +112,10 @@ class AttemptRunner:
         if not attempt.rank_ends[rank].ok and attempt.first_failed is None:
             attempt.first_failed, attempt.first_failed_at = rank, time.time()
             self.request_stop(attempt)  # the others wait for a rank that will not come
+            if attempt.exchange is not None and not stopped:
+                self.hurry(attempt)
+                with contextlib.suppress(OSError):  # they will see it fail
+                    attempt.exchange.tell({"failing": True})
         if attempt.all_ranks_ended:  # the time limit is for ranks: publication may take as long as the store needs
             attempt.limit_at = None
             if attempt.stop_reason in (None, "time"):
@@ -123,6 +131,11 @@ class AttemptRunner:
             self._servers.signal(attempt.name, signal.SIGTERM, group=False)
         elif attempt.phase == "waiting":
             self.end(attempt, "interrupted", "stopped before it started")
+
+    def hurry(self, attempt: HostAttempt) -> None:
+        """SIGTERM now, SIGKILL soon: without the ranks that were lost on another node these can save nothing."""
+        self.request_stop(attempt)
+        attempt.kill_at = min(attempt.kill_at or math.inf, time.monotonic() + HURRY_S)
 
     def force_kill(self, attempt: HostAttempt) -> None:
         """SIGKILL to all processes of an attempt; one that is being published or has not started ends at once."""
@@ -141,12 +154,17 @@ class AttemptRunner:
             attempt.ending = ending
             attempt.detail = mask(detail, self._context.secrets)[:LONGEST_DETAIL]
             attempt.ended = ended or time.time()
+        if attempt.exchange is not None:
+            attempt.tell_end(ending, attempt.detail, attempt.ended)
+            attempt.exchange.close()
+            if attempt.failure is None:
+                attempt.failure = NodeFailure(node=attempt.ranks.node, ending=ending, detail=attempt.detail)
         if self._context.uploader is not None:
             self._context.uploader.forget(attempt.name)
         _close_log(attempt)
         attempt.last_heartbeat = read_beat(attempt.work)
         if self._context.records_endings:
-            write_ended(attempt.work, {**attempt.report(), "phase": "ended"})
+            write_ended(attempt.work, {**attempt.report(), "phase": "ended"}, attempt.ranks.file(ENDED))
         attempt.phase = "ended"
         self._release_inputs(attempt)
 
@@ -216,22 +234,23 @@ class AttemptRunner:
         return self._context.closed.is_set() or attempt.phase == "ended"
 
     def _prepare(self, attempt: HostAttempt) -> None:
-        prepared = self._retry(
+        failure = self._retry(
             attempt,
             "fetching",
             "its inputs cannot be fetched, or its folder cannot be written",
             lambda: self._take_and_prepare(attempt),
             self._context.fetch_s,
         )
-        if not prepared:
-            self.end(attempt, "interrupted", "the first node has ended before this one began")
+        if failure is not None:
+            attempt.failure = failure
+            self.end(attempt, failure.ending, failure.detail)
             return
         point("request.written")
         with self._context.lock:
             attempt.prepared = True
         self._fork(attempt)
 
-    def _take_and_prepare(self, attempt: HostAttempt) -> bool:
+    def _take_and_prepare(self, attempt: HostAttempt) -> NodeFailure | None:
         if self._context.scratch is not None:
             self._context.scratch.take(attempt.work)
         return prepare(attempt, self._context.store, lambda: self._abandoned(attempt))
@@ -273,7 +292,7 @@ class AttemptRunner:
 
     def _end_with_server(self, attempt: HostAttempt) -> None:
         """End an attempt whose server has died, and its ranks with it."""
-        if not end_leftovers(attempt.work):
+        if not end_leftovers(attempt.work, attempt.ranks.file(PROCESSES)):
             self.end(attempt, "vanished", "the warm server died and a rank cannot be killed")
         elif oom_kills() > attempt.oom_kills_before:
             self.end(

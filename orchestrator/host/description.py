@@ -53,8 +53,10 @@ def store_of(description: Mapping[str, Any]) -> Store:
     return make_store(location_from(description["store"]))
 
 
-def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_endings: bool = False) -> Node:
-    """The node that a description makes here; `visible` and `records_endings` as for `Node`.
+def node_of(
+    description: Mapping[str, Any], *, visible: Sequence[str], records_endings: bool = False, address: str = ""
+) -> Node:
+    """The node that a description makes here; the rest as for `Node`, but for an empty address: it is found.
 
     On a machine that does not see the study's folder the description has `home_here`, the study's folder on this
     machine, and `scratch_gib`.
@@ -69,7 +71,7 @@ def node_of(description: Mapping[str, Any], *, visible: Sequence[str], records_e
             version=description["version"],
             host_kind=host_kind(),
         ),
-        address=node_address(),
+        address=address or node_address(),
         visible=visible,
         command=description["command"],
         variables=JobVariables.from_json(description["variables"]),

@@ -25,6 +25,7 @@ Ending = Literal[
     "out_of_memory",
     "timed_out",
     "preempted",
+    "node_lost",
     "interrupted",
     "vanished",
     "cancelled",
@@ -117,7 +118,7 @@ def write_ended(work: Path, report: Mapping[str, Any], name: str = ENDED) -> Non
 
 
 def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | None:
-    """Fields of a `Report` of the end of `attempt`; None where its host has written nothing valid."""
+    """How `attempt` ended, as fields of a `Report`; None: its host has written nothing valid."""
     try:
         raw = read_object(work / name)
     except (OSError, ValueError):
@@ -132,5 +133,6 @@ def read_ended(work: Path, attempt: str, name: str = ENDED) -> dict[str, Any] | 
         "detail": str(raw.get("detail", "")),
         "started": times[0],
         "ended": times[1],
+        "failed_on": str(raw.get("failed_on", "")),
         "short_limit": raw.get("short_limit") is True,
     }

@@ -22,9 +22,9 @@ from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
 from orchestrator.host.description import node_of, store_of
 from orchestrator.host.endings import ENDED, read_ended, write_ended
+from orchestrator.host.exchange import node_file
 from orchestrator.host.job_time import ENDING_S, JobTime, is_limit, job_end, job_time, minutes_left
 from orchestrator.host.machine import VISIBLE, visible_devices
-from orchestrator.host.multi_node import node_file
 from orchestrator.host.node import Node
 from workloads.contract.json_files import read_object
 

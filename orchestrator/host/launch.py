@@ -12,9 +12,10 @@ from typing import Any
 
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.children import import_path
+from orchestrator.host.exchange import Meeting
 from orchestrator.host.log_collector import LogCollector
-from orchestrator.host.machine import LOOPBACK
-from orchestrator.host.multi_node import NodeRanks, await_rendezvous, write_rendezvous
+from orchestrator.host.machine import LOOPBACK, interface_of
+from orchestrator.host.multi_node import NodeFailure, NodeRanks, await_meeting
 from orchestrator.host.stored_checkpoints import bring_checkpoints
 from orchestrator.host.warm_server import WarmServer
 from orchestrator.store.protocol import Store
@@ -27,8 +28,8 @@ INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 """By which the libraries that ranks meet with choose the network interface on which they listen."""
 
 
-def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> bool:
-    """Fetch inputs and checkpoints, and write this node's request.json; False: the leading node has ended already.
+def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> NodeFailure | None:
+    """Fetch inputs and checkpoints, and write this node's request.json; returns why the attempt has ended already.
 
     Sets `inputs`, `request` and, on a node that does not lead, `rendezvous` of the attempt.
 
@@ -51,15 +52,18 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
         "rendezvous": rendezvous_of(ranks.first, ranks, None, None),
     }
     if not ranks.leads:
-        rendezvous = await_rendezvous(attempt.work, attempt.name, abandoned)
-        if rendezvous is None:
-            return False
-        request["resume"] = rendezvous["resume"]
-        attempt.rendezvous = rendezvous["address"], rendezvous["port"]
+        assert attempt.exchange is not None
+        meeting = await_meeting(attempt.exchange, ranks, abandoned)
+        if meeting is None:
+            return NodeFailure(node=ranks.node, ending="interrupted", detail="ended before it began")
+        if isinstance(meeting, NodeFailure):
+            return meeting
+        request["resume"] = meeting["resume"]
+        attempt.rendezvous = meeting["address"], meeting["port"]
     path = attempt.work / ranks.file("request.json")
     request_from(request, str(path)).write(path)
     attempt.request = request
-    return True
+    return None
 
 
 def fetch_inputs(
@@ -97,7 +101,7 @@ def start_ranks(
     """Ask `server` to fork every rank of `attempt` on this node; their output goes to its open log.
 
     Several ranks meet at a socket that the leading node binds here and hands to rank 0, so that no other process can
-    take its port. The other nodes read its address from rendezvous.json.
+    take its port. The other nodes hear its address through the exchange.
 
     Args:
         attempt: with its request.json written.
@@ -120,8 +124,8 @@ def start_ranks(
             listening = stack.enter_context(bind_rendezvous(where))
             port = int(listening.getsockname()[1])
             rendezvous = where, port
-            if ranks.nodes > 1:
-                write_rendezvous(attempt.work, where, port, attempt.request["resume"])
+            if attempt.exchange is not None:
+                attempt.exchange.tell({"meeting": Meeting(address=where, port=port, resume=attempt.request["resume"])})
         for rank in range(ranks.first, ranks.first + ranks.count):
             writing, drained = logs.open(attempt.log, rank)
             stack.callback(os.close, writing)
@@ -134,7 +138,13 @@ def start_ranks(
                 "rank": rank,
                 "request": str(attempt.work / ranks.file("request.json")),
                 "env": rank_environment(
-                    environment, attempt.execution, rank=rank, ranks=ranks, visible=devices, code_folder=code_folder
+                    environment,
+                    attempt.execution,
+                    rank=rank,
+                    ranks=ranks,
+                    visible=devices,
+                    code_folder=code_folder,
+                    interface=interface_of(address),
                 ),
                 "rendezvous": rendezvous_of(rank, ranks, *rendezvous),
             }
@@ -149,6 +159,7 @@ def rank_environment(
     ranks: NodeRanks,
     visible: Sequence[str],
     code_folder: str,
+    interface: str = "",
 ) -> dict[str, str]:
     """The whole environment of one rank.
 
@@ -159,6 +170,7 @@ def rank_environment(
         ranks: of this node.
         visible: the job's devices as CUDA_VISIBLE_DEVICES names them; all ranks see all, LOCAL_RANK chooses.
         code_folder: where children of the rank find the code; the PYTHONPATH of `base` follows it.
+        interface: by which the other nodes reach this one, unless `base` names another; empty: the libraries choose.
     """
     kept = {
         name: value for name, value in base.items() if not name.startswith(DROPPED_PREFIXES) and name not in DROPPED
@@ -177,6 +189,8 @@ def rank_environment(
     }
     if ranks.nodes == 1:  # whatever network the user has set for several nodes, nobody else is to be met
         given |= dict.fromkeys(INTERFACES, "lo")
+    elif interface and not kept.keys() & set(INTERFACES):
+        given |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}  # NCCL takes a prefix else
     if execution["deterministic"]:
         given["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return {**kept, **given}

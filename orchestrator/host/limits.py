@@ -1,4 +1,4 @@
-"""Limit watcher: once a second, the memory, time and grace limits of running attempts, and hanging calls."""
+"""Limit watcher: once a second, the memory, time and grace limits of running attempts, other nodes, hanging calls."""
 
 import contextlib
 import threading
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.attempt_runner import AttemptRunner, NodeContext
+from orchestrator.host.exchange import Exchange
 from orchestrator.host.machine import GIB, group_members, pss_bytes
-from orchestrator.host.multi_node import endings_of_other_nodes, root_failure
+from orchestrator.host.multi_node import failure_elsewhere
 from orchestrator.host.warm_server import WarmServerSupervisor
 
 WATCH_S = 1.0
@@ -79,17 +80,21 @@ class LimitWatcher:
             self._runner.write_processes(attempt)
         if attempt.phase != "running":
             return
-        if attempt.ranks.nodes > 1:
-            self._check_other_nodes(attempt)
+        if attempt.exchange is not None and not attempt.all_ranks_ended:
+            self._check_other_nodes(attempt, attempt.exchange)
         used = pss_bytes(group_members(attempt.living)) if attempt.living else 0
         with self._context.lock:
             self.enforce(attempt, used, time.monotonic())
 
-    def _check_other_nodes(self, attempt: HostAttempt) -> None:
-        """Stop these ranks when another node has failed: they wait for its ranks."""
-        endings = endings_of_other_nodes(attempt.work, attempt.name, attempt.ranks)
-        failure = root_failure(endings, attempt.first_failed_at)
-        if failure is not None and attempt.ended_elsewhere is None:
-            with self._context.lock:
-                attempt.ended_elsewhere = failure
+    def _check_other_nodes(self, attempt: HostAttempt, exchange: Exchange) -> None:
+        """End these ranks when another node has failed: they wait for its ranks."""
+        failure = failure_elsewhere(exchange, attempt.ranks, attempt.first_failed_at)
+        failing = any(news.get("failing") for news in exchange.heard().values())
+        with self._context.lock:
+            if failure is not None and attempt.failure is None:
+                attempt.failure = failure
                 self._runner.request_stop(attempt)
+            failed = failure is not None and failure.ending != "interrupted"  # which saves, as these ranks do
+            if (failed or failing) and not attempt.hurried and attempt.first_failed is None:
+                attempt.hurried = True
+                self._runner.hurry(attempt)

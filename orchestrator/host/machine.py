@@ -6,11 +6,14 @@ to read any of it.
 """
 
 import contextlib
+import fcntl
 import os
 import platform
 import re
 import socket
+import struct
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import takewhile
@@ -22,6 +25,7 @@ LIST_S = 20.0
 DEVICE = re.compile(r"\d+|(GPU|MIG)-[0-9A-Za-z/-]+")
 UNLIMITED = 1 << 60  # cgroup v1 writes a number near 2^63 where there is no limit
 LOOPBACK = "127.0.0.1"
+SIOCGIFADDR = 0x8915  # netdevice(7): the IPv4 address of an interface
 UNUSED_ADDRESS = "198.51.100.1"
 """An address that no machine has (RFC 5737); the default route leads to it."""
 NETWORK = (
@@ -134,6 +138,19 @@ def node_address() -> str:
         probe.connect((UNUSED_ADDRESS, 1))  # no packet is sent: the kernel only picks the interface
         return str(probe.getsockname()[0])
     return found
+
+
+def interface_of(address: str) -> str:
+    """The network interface that has this IPv4 address first; empty: none, or it cannot be told."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # one without an address
+                answer = fcntl.ioctl(asking.fileno(), SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name
+    return ""
 
 
 def group_members(groups: Iterable[int], proc: Path = Path("/proc")) -> list[int]:

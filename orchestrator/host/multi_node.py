@@ -1,28 +1,24 @@
 """Multi-node attempts: which ranks run on each node, where they meet, and how the nodes' endings are combined.
 
 The scheduler starts one host per node, which runs its share of the ranks. The first node leads: it binds
-the rendezvous socket, writes its address to `rendezvous.json` in the attempt's folder (with the checkpoint
-to resume from, so that all nodes resume from the same one), publishes, and writes the attempt's ending,
-`ended.json`. The other nodes write theirs to `ended-n{index}.json`. A node that sees that another one has
-failed asks its own ranks to stop, since they wait for ranks that will not come.
+the rendezvous socket, tells the others its address (with the checkpoint to resume from, so that all nodes
+resume from the same one), publishes, and has the last word on how the attempt ended. They tell one another
+through an `Exchange`. A node that hears that another one has failed, or finds that it is gone, ends its own
+ranks: they wait for ranks that will not come.
 
-Other files of these nodes carry the index too: `request-n1.json`, `log-n1.txt`, `process-n1.json`.
+Files of the nodes that do not lead carry their number: `request-n1.json`, `log-n1.txt`, `ended-n1.json`.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from orchestrator.host.endings import ENDED, read_ended
-from workloads.contract.json_files import read_object, write_object
+from orchestrator.host.exchange import Exchange, Meeting, NodeEnd, node_file
 
-RENDEZVOUS = "rendezvous.json"
-RENDEZVOUS_TIMEOUT_S = 900.0
+MEETING_TIMEOUT_S = 900.0
 """For the leading node to fetch its inputs and to import."""
 POLL_S = 0.2
-SELF_EXPLANATORY = ("out_of_memory", "bad_input", "diverged")
+SELF_EXPLANATORY = ("out_of_memory", "bad_input", "diverged", "vanished")
 """Endings that a failure on another node cannot have caused."""
 
 
@@ -35,6 +31,8 @@ class NodeRanks:
     first: int
     count: int
     world_size: int
+    names: tuple[str, ...] = ()
+    """Of the hosts, by node, where the backend has named them."""
 
     @property
     def leads(self) -> bool:
@@ -45,8 +43,21 @@ class NodeRanks:
         """What this node calls its own file of this kind."""
         return node_file(name, self.node)
 
+    def words(self, node: int) -> str:
+        """For people: `node 1`, `node 1 (gpu-7)`."""
+        return f"node {node} ({self.names[node]})" if self.names else f"node {node}"
 
-def ranks_of_node(world_size: int, node: int = 0, nodes: int = 1) -> NodeRanks:
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFailure:
+    """The failure of one node, which ends the attempt."""
+
+    node: int
+    ending: str
+    detail: str
+
+
+def ranks_of_node(world_size: int, node: int = 0, nodes: int = 1, names: tuple[str, ...] = ()) -> NodeRanks:
     """The ranks on node `node` of `nodes`.
 
     Raises:
@@ -55,76 +66,85 @@ def ranks_of_node(world_size: int, node: int = 0, nodes: int = 1) -> NodeRanks:
     count, rest = divmod(world_size, nodes)
     if rest or not 0 <= node < nodes:
         raise ValueError(f"{world_size} ranks cannot be spread evenly over {nodes} nodes (this is node {node})")
-    return NodeRanks(node=node, nodes=nodes, first=node * count, count=count, world_size=world_size)
+    return NodeRanks(node=node, nodes=nodes, first=node * count, count=count, world_size=world_size, names=tuple(names))
 
 
-def node_file(name: str, node: int) -> str:
-    """What node `node` calls its own file of this kind: `log.txt`, `log-n1.txt`."""
-    stem, dot, suffix = name.rpartition(".")
-    return name if node == 0 else f"{stem}-n{node}{dot}{suffix}"
-
-
-def write_rendezvous(work: Path, address: str, port: int, resume: str | None) -> None:
-    """Tell the other nodes where the ranks meet, atomically."""
-    write_object(work / RENDEZVOUS, {"address": address, "port": port, "resume": resume})
-
-
-def await_rendezvous(work: Path, attempt: str, abandoned: Callable[[], bool]) -> dict[str, Any] | None:
-    """What the leading node wrote: `address`, `port` and `resume`; None: it has ended, or `abandoned()`.
+def await_meeting(exchange: Exchange, ranks: NodeRanks, abandoned: Callable[[], bool]) -> Meeting | NodeFailure | None:
+    """Where the ranks meet, as the leading node tells it, or why it never will; None: `abandoned()`.
 
     Raises:
-        TimeoutError: nothing came within `RENDEZVOUS_TIMEOUT_S`.
+        TimeoutError: it has told nothing within `MEETING_TIMEOUT_S`.
     """
-    deadline = time.monotonic() + RENDEZVOUS_TIMEOUT_S
-    while not abandoned() and read_ended(work, attempt) is None:
-        try:
-            return read_object(work / RENDEZVOUS)
-        except (OSError, ValueError):
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"the first node has written no {RENDEZVOUS} within {RENDEZVOUS_TIMEOUT_S:.0f} s"
-                ) from None
+    deadline = time.monotonic() + MEETING_TIMEOUT_S
+    while not abandoned():
+        leader = exchange.heard().get(0, {})
+        well = "end" not in leader or leader["end"]["ending"] == "ok"  # ranks that need no others are quick
+        if "meeting" in leader and well:
+            return leader["meeting"]
+        if "end" in leader:
+            detail = f"{ranks.words(0)} has ended before this one began"
+            return NodeFailure(node=0, ending="interrupted", detail=detail)
+        if gone := exchange.lost():
+            node, why = min(gone.items())
+            return NodeFailure(node=node, ending="node_lost", detail=f"{ranks.words(node)}: {why}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the first node has not said within {MEETING_TIMEOUT_S:.0f} s where the ranks meet")
         time.sleep(POLL_S)
     return None
 
 
-def endings_of_other_nodes(work: Path, attempt: str, ranks: NodeRanks) -> dict[int, dict[str, Any]]:
-    """Node -> `ending`, `detail` and `ended` of each other node that has ended."""
-    found = {}
-    for node in range(ranks.nodes):
-        if node != ranks.node:
-            ended = read_ended(work, attempt, node_file(ENDED, node))
-            if ended is not None:
-                found[node] = ended
-    return found
+def failure_elsewhere(exchange: Exchange, ranks: NodeRanks, before: float | None = None) -> NodeFailure | None:
+    """The failure of another node, as far as it is known, that explains what follows; None: none has failed.
+
+    `before`: as of `root_failure`.
+    """
+    ends = ends_of_others(exchange)
+    gone = {node: why for node, why in exchange.lost().items() if node not in ends}
+    if gone:
+        node, why = min(gone.items())
+        return NodeFailure(node=node, ending="node_lost", detail=f"{ranks.words(node)}: {why}")
+    return root_failure(ends, ranks, before)
 
 
-def root_failure(endings: Mapping[int, Mapping[str, Any]], before: float | None = None) -> tuple[str, str] | None:
-    """Ending and detail of the node whose failure explains the others': a self-explanatory one, else the first.
+def ends_of_others(exchange: Exchange) -> dict[int, NodeEnd]:
+    """Node -> how its ranks ended, of each other node that has said so."""
+    return {node: news["end"] for node, news in exchange.heard().items() if "end" in news}
+
+
+def root_failure(
+    ends: Mapping[int, NodeEnd], ranks: NodeRanks | None = None, before: float | None = None
+) -> NodeFailure | None:
+    """The node whose failure explains the others': a self-explanatory one, else the first that was not interrupted.
 
     Args:
-        endings: of the other nodes.
+        ends: of the other nodes.
+        ranks: of this node, for the names of the others.
         before: when this node's own ranks failed, seconds since 1970: what failed later is a consequence. This
-            compares the clocks of two nodes; only the choice of the message depends on it.
+            compares the clocks of two nodes; only whom an error is charged to depends on it.
     """
-    failed = {node: ended for node, ended in endings.items() if ended["ending"] != "ok"}
-    order = [(ended["ending"] not in SELF_EXPLANATORY, ended["ended"] or 0.0, node) for node, ended in failed.items()]
+    order = [
+        (end["ending"] not in SELF_EXPLANATORY, end["ending"] == "interrupted", end["ended"], node)
+        for node, end in ends.items()
+        if end["ending"] != "ok"
+    ]
     if not order:
         return None
-    unexplained, at, node = min(order)
+    unexplained, _, at, node = min(order)
     if unexplained and before is not None and at >= before:
         return None
-    return failed[node]["ending"], f"node {node}: {failed[node]['detail']}"
+    words = f"node {node}" if ranks is None else ranks.words(node)
+    return NodeFailure(node=node, ending=ends[node]["ending"], detail=f"{words}: {ends[node]['detail']}")
 
 
-def await_endings(
-    work: Path, attempt: str, ranks: NodeRanks, within_s: float, abandoned: Callable[[], bool]
-) -> dict[int, dict[str, Any]]:
-    """The endings of the other nodes once all are there or one has failed; after `within_s`, those that are there."""
+def await_ends(
+    exchange: Exchange, ranks: NodeRanks, within_s: float, abandoned: Callable[[], bool]
+) -> dict[int, NodeEnd]:
+    """How the other nodes ended once all have said so, or one is the cause; after `within_s`, those that have."""
     deadline = time.monotonic() + within_s
     while True:
-        found = endings_of_other_nodes(work, attempt, ranks)
-        if len(found) == ranks.nodes - 1 or root_failure(found) is not None:
+        found = ends_of_others(exchange)
+        cause = failure_elsewhere(exchange, ranks)
+        if len(found) == ranks.nodes - 1 or (cause is not None and cause.ending != "interrupted"):
             return found
         if abandoned() or time.monotonic() > deadline:
             return found

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.attempt_runner import LONGEST_DETAIL, AttemptRunner, NodeContext
 from orchestrator.host.environment import NOTHING_MORE, JobVariables, passed
+from orchestrator.host.exchange import Exchange
 from orchestrator.host.limits import LimitWatcher
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK
@@ -95,12 +96,19 @@ class Node:
         self._servers.start()
         self._watcher = LimitWatcher(context, self._runner, self._servers, self._living, import_s)
 
-    def start(self, submission: Mapping[str, Any]) -> None:
-        """Take an attempt (`Submission` as JSON); idempotent."""
+    def start(self, submission: Mapping[str, Any], exchange: Exchange | None = None) -> None:
+        """Take an attempt; idempotent.
+
+        Args:
+            submission: `Submission` as JSON; of an attempt of several nodes `node` says which of them this is, by the
+                arguments of `ranks_of_node`, and cpus, devices and memory are this node's share.
+            exchange: with the other nodes; None: through files in the attempt's folder.
+        """
         with self._lock:
-            attempt = HostAttempt(submission=submission if self._scratch is None else self._scratch.here(submission))
-            if attempt.name in self._attempts:
+            if submission["attempt"] in self._attempts:
                 return
+            here = submission if self._scratch is None else self._scratch.here(submission)
+            attempt = HostAttempt(submission=here, exchange=exchange)
             self._attempts[attempt.name] = attempt
             self._runner.start(attempt)
 

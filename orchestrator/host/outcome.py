@@ -2,13 +2,15 @@
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.host.attempt import HostAttempt
-from orchestrator.host.endings import EXPLICIT_CODES, deciding_rank, ending_of
+from orchestrator.host.endings import deciding_rank, ending_of
+from orchestrator.host.exchange import Exchange
 from orchestrator.host.machine import GIB, oom_kills
-from orchestrator.host.multi_node import await_endings, root_failure
+from orchestrator.host.multi_node import SELF_EXPLANATORY, NodeFailure, await_ends, failure_elsewhere
 from orchestrator.host.retry import DISK_FULL
 from workloads.contract.result import Result, read_result
 
@@ -26,25 +28,42 @@ def outcome_of(attempt: HostAttempt, abandoned: Callable[[], bool]) -> Result | 
 
     A node that does not lead has no result: it ends with `ok`.
     """
-    ranks = attempt.ranks
     own = _own_failure(attempt)
-    if attempt.ended_elsewhere is not None:
-        return attempt.ended_elsewhere
-    if ranks.nodes > 1 and (ranks.leads or own is not None):
-        explicit = any(end.code in EXPLICIT_CODES for end in attempt.rank_ends.values())
-        within_s = OTHER_NODES_S if own is None else 0.0 if explicit else CAUSE_S
-        endings = await_endings(attempt.work, attempt.name, ranks, within_s, abandoned)
-        elsewhere = root_failure(endings, attempt.first_failed_at)
-        if elsewhere is not None and not explicit:
-            return elsewhere
-        if own is None and len(endings) < ranks.nodes - 1:
-            silent = [node for node in range(1, ranks.nodes) if node not in endings]
-            return "vanished", (
-                f"node {silent[0]} of {ranks.nodes} has not reported within {OTHER_NODES_S:.0f} s how its ranks ended"
-            )
+    if attempt.exchange is not None:
+        failure = _failure_of_nodes(attempt, attempt.exchange, own, abandoned)
+        if failure is not None:
+            attempt.failure = failure
+            return failure.ending, failure.detail
     if own is not None:
         return own
-    return _result_of(attempt) if ranks.leads else ("ok", "")
+    return _result_of(attempt) if attempt.ranks.leads else ("ok", "")
+
+
+def _failure_of_nodes(
+    attempt: HostAttempt, exchange: Exchange, own: EndingAndDetail | None, abandoned: Callable[[], bool]
+) -> NodeFailure | None:
+    """The failure that ends an attempt of several nodes; None: all ended well, as far as this node has to know."""
+    ranks, since = attempt.ranks, attempt.first_failed_at
+    if own is not None and attempt.hurried:
+        own, since = ("interrupted", "ended, since another node had failed"), time.time()
+    attempt.tell_end(*(own or ("ok", "")), since or time.time())
+    if attempt.failure is not None:
+        return attempt.failure
+    if own is None and not ranks.leads:
+        return None
+    explicit = own is not None and own[0] in SELF_EXPLANATORY
+    within_s = OTHER_NODES_S if own is None else 0.0 if explicit else CAUSE_S
+    ends = await_ends(exchange, ranks, within_s, abandoned)
+    elsewhere = failure_elsewhere(exchange, ranks, since)
+    if elsewhere is not None and not explicit:
+        return elsewhere
+    if own is not None:
+        return NodeFailure(node=ranks.node, ending=own[0], detail=own[1])
+    if len(ends) < ranks.nodes - 1:
+        silent = next(node for node in range(1, ranks.nodes) if node not in ends)
+        detail = f"{ranks.words(silent)} of {ranks.nodes} has not said within {OTHER_NODES_S:.0f} s how its ranks ended"
+        return NodeFailure(node=silent, ending="vanished", detail=detail)
+    return None
 
 
 def _own_failure(attempt: HostAttempt) -> EndingAndDetail | None:

@@ -57,17 +57,17 @@ def write_processes(attempt_folder: Path, ranks: Mapping[int, tuple[int, int]], 
     write_object(attempt_folder / name, content)
 
 
-def read_processes(attempt_folder: Path) -> list[tuple[int, int]]:
+def read_processes(attempt_folder: Path, name: str = FILE) -> list[tuple[int, int]]:
     """`(pid, start time)` of an attempt's ranks that may run on this machine; empty where it never started here."""
-    raw = _read(attempt_folder)
+    raw = _read(attempt_folder, name)
     if raw is None or raw["boot_id"] != boot_id() or raw["host"] != socket.gethostname():
         return []
     return [(int(entry["pid"]), int(entry["start_time"])) for entry in raw["ranks"]]
 
 
-def place_of(attempt_folder: Path) -> Literal["here", "elsewhere", "nowhere"]:
+def place_of(attempt_folder: Path, name: str = FILE) -> Literal["here", "elsewhere", "nowhere"]:
     """Where an attempt's ranks ran, as `process.json` says; an earlier boot of this machine is `nowhere` too."""
-    raw = _read(attempt_folder)
+    raw = _read(attempt_folder, name)
     if raw is None:
         return "nowhere"
     if raw["host"] != socket.gethostname():
@@ -75,10 +75,10 @@ def place_of(attempt_folder: Path) -> Literal["here", "elsewhere", "nowhere"]:
     return "here" if raw["boot_id"] == boot_id() else "nowhere"
 
 
-def _read(attempt_folder: Path) -> dict[str, Any] | None:
+def _read(attempt_folder: Path, name: str) -> dict[str, Any] | None:
     """`process.json`; None where there is none, or it is not valid."""
     try:
-        raw = read_object(attempt_folder / FILE)
+        raw = read_object(attempt_folder / name)
         ranks = [(int(entry["pid"]), int(entry["start_time"])) for entry in raw["ranks"]]
         known = isinstance(raw["host"], str) and isinstance(raw["boot_id"], str)
     except (OSError, ValueError, KeyError, TypeError):
@@ -86,9 +86,12 @@ def _read(attempt_folder: Path) -> dict[str, Any] | None:
     return raw if known and all(pid > 1 for pid, _ in ranks) else None
 
 
-def end_leftovers(attempt_folder: Path) -> bool:
-    """Kill what is left on this machine of an attempt whose host has died; True: nothing of it is left."""
-    ranks = read_processes(attempt_folder)
+def end_leftovers(attempt_folder: Path, name: str = FILE) -> bool:
+    """Kill what is left on this machine of an attempt whose host has died; True: nothing of it is left.
+
+    `name`: of the file with the processes of the node that it is about (`node_file`).
+    """
+    ranks = read_processes(attempt_folder, name)
     for pid, started in ranks:
         if is_alive(pid, started):
             try:

@@ -40,7 +40,7 @@ class WatchedAttempt:
     begun: int
     """Step of the checkpoint it resumed from; -1: from the start."""
     submitted_at: float
-    host: str = ""
+    hosts: tuple[str, ...] = ()
     """Where it was placed."""
     running: bool = False
     started_at: tuple[float, float] | None = None
@@ -76,6 +76,8 @@ class AttemptFinding:
     detail: str = ""
     successor: str = ""
     """The attempt as which the backend itself has restarted the job; empty: it has not."""
+    failed_on: str = ""
+    """`Report.failed_on`."""
     short_limit: bool = False
     """`timed_out` only: see `Report`."""
 
@@ -189,6 +191,7 @@ def assess(
         ending=ending,
         detail=report.detail,
         successor=report.successor or "",
+        failed_on=report.failed_on,
         short_limit=report.short_limit,
     )
 

@@ -5,7 +5,6 @@ and the ledger hold all it did, so that a restart runs the same code as a start.
 """
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.backends.protocol import Autoscaling, Backend, Placement, Report, WorkPlanning
@@ -252,7 +251,7 @@ class Controller:
         if isinstance(backend, Autoscaling):
             held = self._spending.held_back
             ready = (job for job in self._states.ready() if job.id not in held)
-            backend.waiting_for_room(Counter((job.stage, job.resources) for job in ready))
+            backend.waiting_for_room(self._reconciler.placer.waiting(ready))
         if isinstance(backend, WorkPlanning) and self._clock.monotonic() - self._work_told_at >= WORK_S:
             self._work_told_at = self._clock.monotonic()
             backend.expected_work(expected_work(self._states.ready(), self._context.forecaster))
@@ -284,7 +283,7 @@ class Controller:
         unknown_s = self._context.settings.unknown_s
         if now - self._only_unknown_since < unknown_s:
             return True
-        what = self._events.backend_error or "the backend has no hosts"
+        what = self._events.backend_error or self._reconciler.placer.shortage or "the backend has no hosts"
         if self._store.unresponsive:
             what = f"the store does not respond ({self._store.error})"
         elif attempts:

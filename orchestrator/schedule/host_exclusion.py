@@ -10,6 +10,9 @@ the host's fault and nothing points elsewhere:
 * Its job has ended badly on no other host: a row that runs out of memory or kills its node
   everywhere excludes no host.
 
+Of several hosts of one attempt, a bad ending counts against the one that failed first, if it is known, and a good one
+for all of them.
+
 Two such endings exclude the host if they are of different jobs or differ in traceback or ending: one job
 that fails alike twice in one place says as much about the job. Attempts that ran at the same time and
 ended `node_lost` or `vanished` are one incident and count once. Any attempt that ends well on the host
@@ -128,10 +131,10 @@ def host_endings(attempts: Iterable[Attempt], wall: float, now: float) -> list[H
         moved = progressed(attempt.step, attempt.begun, [before])
         furthest[attempt.fingerprint] = max(before, attempt.step)
         began = attempt.started if attempt.started is not None else attempt.intended
-        if attempt.ended is not None and attempt.host and counts_for_host(attempt.ending, moved=moved):
-            found.append(
+        if attempt.ended is not None and counts_for_host(attempt.ending, moved=moved):
+            found += [
                 HostEnding(
-                    host=attempt.host,
+                    host=host,
                     job=attempt.fingerprint,
                     label=attempt.label,
                     ending=str(attempt.ending),
@@ -140,7 +143,8 @@ def host_endings(attempts: Iterable[Attempt], wall: float, now: float) -> list[H
                     began=now - max(0.0, wall - began),
                     at=now - max(0.0, wall - attempt.ended),
                 )
-            )
+                for host in blamed(attempt.placement.hosts, attempt.ending, attempt.failed_on)
+            ]
     return sorted(found, key=lambda one: one.at)
 
 
@@ -202,6 +206,13 @@ class HostExclusion:
 def counts_for_host(ending: str | None, *, moved: bool) -> bool:
     """Whether an ending says anything about its host; `moved`: the attempt got further than its job was before."""
     return ending == "ok" or (ending in HOST_FAULTS and not moved)
+
+
+def blamed(hosts: Sequence[str], ending: str | None, failed_on: str) -> tuple[str, ...]:
+    """Of the hosts of an attempt those for which its ending counts; `failed_on`: as in `Report`."""
+    if len(hosts) > 1 and ending != "ok":
+        hosts = (failed_on,)
+    return tuple(host for host in hosts if host)  # a rebuilt ledger does not know them
 
 
 def describe(one: ExcludedHost, now: float) -> str:

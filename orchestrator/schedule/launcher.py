@@ -20,7 +20,7 @@ from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.expectations import expected_time
-from orchestrator.schedule.ledger.schema import Attempt
+from orchestrator.schedule.ledger.schema import Attempt, others_from, others_json
 from orchestrator.schedule.retry_policy import fitted
 from orchestrator.spec.cluster import Cluster
 from workloads.contract.json_files import check_types, read_object
@@ -104,6 +104,7 @@ class Launcher:
             begun=begun,
             cpus=placement.cpus,
             devices=placement.devices,
+            others=placement.others,
         )
         write_intent(folder, intent)
         watched = WatchedAttempt(attempt=attempt, job=job, folder=folder, begun=begun, submitted_at=clock.monotonic())
@@ -261,7 +262,9 @@ def _plain(value: Any) -> Any:
 
 def write_intent(folder: Path, attempt: Attempt) -> None:
     """Write the intent of an attempt into its folder."""
-    decided = {name: value for name, value in asdict(attempt).items() if name in _TYPES}
+    decided = {name: value for name, value in vars(attempt).items() if name in _TYPES}
+    if attempt.others:
+        decided["others"] = others_json(attempt.others)
     (folder / INTENT).write_text(json.dumps(decided), encoding="utf-8")
 
 
@@ -273,8 +276,9 @@ def read_intent(folder: Path) -> Attempt | None:
             raw = {"host": raw["backend"], **raw}
         check_types(raw, _TYPES, INTENT)
         decided = {name: raw[name] for name in _TYPES}
+        others = others_from(raw.get("others", []))
     except (OSError, ValueError, KeyError):
         return None
     if not all(isinstance(device, int) for device in decided["devices"]):
         return None
-    return Attempt(**{**decided, "devices": tuple(decided["devices"])})
+    return Attempt(**{**decided, "devices": tuple(decided["devices"]), "others": others})

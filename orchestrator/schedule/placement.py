@@ -6,12 +6,14 @@ bounds the makespan of any such list), so trainings come before evaluations that
 fits nowhere now gets a reservation: a host, and the time at which enough of it will be free. Until then others may use
 what it waits for, if they are estimated to end before that time, or need what it leaves (EASY backfill; Lifka 1995,
 "The ANL/IBM SP scheduling system"). Jobs of one shape share a queue, so that a tick costs what it places and not what
-waits. What is free, and what is promised of it, is in `rooms.py`.
+waits. A job of several nodes gets all its hosts at once or waits, and its reservation is of as many hosts. What is
+free, and what is promised of it, is in `rooms.py`.
 """
 
 import functools
 import heapq
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -26,11 +28,12 @@ from orchestrator.schedule.rooms import (
     Promise,
     Reservations,
     Room,
+    Spread,
     Target,
     fit,
+    holding,
     promise_for,
     room_of,
-    shape_of,
 )
 from orchestrator.spec.cell import Resources
 from orchestrator.wording import counted
@@ -71,32 +74,80 @@ def targets(backend: Backend) -> tuple[Target, ...]:
 
 
 def usable(shape: JobShape, hosts: Sequence[Target], excluded: Mapping[str, float]) -> frozenset[str]:
-    """Names of the hosts for jobs of this shape: never none because all are excluded.
+    """Names of the hosts for jobs of this shape: never too few because others are excluded.
 
     Args:
         shape: the shape.
         hosts: all there are.
-        excluded: excluded hosts, with the time of their last bad ending: where only such are large
-            enough, the one whose last bad ending is oldest is used.
+        excluded: excluded hosts, with the time of their last bad ending: where the others are too few
+            or too small, those whose last bad ending is oldest are used.
     """
-    able = [host.name for host in hosts if room_of(host).fits(shape)]
-    good = frozenset(able).difference(excluded)
-    return good or frozenset(sorted(able, key=lambda name: excluded[name])[:1])
+    able = [room for host in hosts if (room := room_of(host)).fits(shape)]
+    used = [room for room in able if room.name not in excluded]
+    bad = sorted((room for room in able if room.name in excluded), key=lambda room: excluded[room.name])
+    while bad and not holding(shape, used):
+        used.append(bad.pop(0))
+    return frozenset(room.name for room in used)
 
 
 def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
-    """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet."""
-    if not hosts or any(room_of(host).fits(shape_of(resources, stage)) for host in hosts):
+    """Why a job fits on none of the hosts even when they are empty; None if it does, or there are no hosts yet.
+
+    One that needs more hosts of the kind that is there is `why_short`.
+    """
+    if not hosts:
         return None
+    if uneven := _uneven(resources, stage):
+        return uneven
+    shape = Spread(hosts).shape(resources, stage)
     able = [room for room in map(room_of, hosts) if room.takes(stage)]
+    fitting = [room for room in able if room.fits(shape)]
+    if holding(shape, fitting) or (shape.nodes > 1 and _sharing(fitting)):
+        return None
     if not able:
         return f"no host takes jobs of stage {stage}; see which stages the backend of this --cluster takes"
+    where = "on one host" if shape.nodes == 1 else f"on each of {shape.nodes} hosts"
+    needs = f"needs {_room_words(shape.cpus, shape.devices)} and {shape.memory_gib:g} GiB {where}"
+    if fitting:
+        return (
+            f"{needs}; no host of this --cluster shares a job with others; lower resources.{stage}.nodes or choose "
+            "another --cluster"
+        )
     largest = max(able, key=_size)
+    if shape.nodes == 1 and shape.devices > len(largest.devices) and _sharing(able):
+        needs += ", or an equal share on each of several"
     return (
-        f"needs {_room_words(resources.cpus, resources.devices)} and {resources.memory_gib:g} GiB on one host; the "
+        f"{needs}; the "
         f"largest has {_room_words(largest.cpus, len(largest.devices))} and {largest.memory_gib:.1f} GiB; "
         "choose a smaller --profile, lower resources.STAGE or another --cluster"
     )
+
+
+def why_short(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
+    """Why a job of several hosts waits for more of them to come; None: there are enough, or it is `why_unplaceable`."""
+    shape = Spread(hosts).shape(resources, stage)
+    fitting = [room for room in map(room_of, hosts) if room.fits(shape)]
+    if shape.nodes == 1 or holding(shape, fitting) or not _sharing(fitting):
+        return None
+    share = f"{_room_words(shape.cpus, shape.devices)} and {shape.memory_gib:g} GiB each"
+    return f"needs {shape.nodes} hosts with {share}; there {'is' if len(fitting) == 1 else 'are'} {len(fitting)}"
+
+
+def _sharing(rooms: Iterable[Room]) -> bool:
+    """Whether any of these hosts can share a job with others."""
+    return any(room.group is not None for room in rooms)
+
+
+def _uneven(resources: Resources, stage: str) -> str:
+    """That the hosts of a job cannot have equal shares; empty: they can."""
+    nodes = resources.nodes or 1
+    for number, key in ((resources.world_size, "ranks"), (resources.devices, "devices")):
+        if number % nodes:
+            return (
+                f"resources.{stage}.nodes is {nodes}, but its {number} {key} cannot be shared equally; a divisor of "
+                f"{number} is allowed"
+            )
+    return ""
 
 
 def _room_words(cpus: int, devices: int) -> str:
@@ -110,6 +161,7 @@ class ReadyQueue:
         ranks: priority of each job.
         estimates: of each job's duration; a job without one is taken to run for good.
         limits: name -> slots over all hosts.
+        hosts: all there are, which decide over how many of them a job goes.
     """
 
     def __init__(
@@ -117,7 +169,9 @@ class ReadyQueue:
         ranks: Mapping[str, float],
         estimates: Mapping[str, JobEstimate] | None = None,
         limits: Mapping[str, int] | None = None,
+        hosts: Sequence[Target] = (),
     ) -> None:
+        self._spread = Spread(hosts)
         self._limits = limits or {}
         self._ranks = ranks
         self._seconds = {job: one.seconds for job, one in (estimates or {}).items()}
@@ -127,7 +181,7 @@ class ReadyQueue:
     def add(self, jobs: Iterable[Placeable]) -> None:
         """Put jobs in."""
         for job in jobs:
-            shape = shape_of(job.resources, job.stage)
+            shape = self._spread.shape(job.resources, job.stage)
             shape = shape._replace(slots=tuple(slots_of(job.stage, job.resources, self._limits).items()))
             heap = self._heaps.setdefault(shape, [])
             heapq.heappush(heap, (-self._ranks.get(job.id, 0.0), self._order.get(job.id, len(self._order)), job.id))
@@ -205,9 +259,9 @@ class ReadyQueue:
             if promised is None:
                 promised = promise_for(shape, able, now)
                 kept = dict(shape.slots) if promised is not None else {}
-            elif any(room.fits(shape) for room in able if room.promised is not None):
+            elif any(room.promised is not None for room in able) and _has_room(shape, able):
                 for _, _, short in self._ending_by(promised.begin - now, shape):
-                    if len(placed) == limit or not any(room.fits(shape) for room in able):
+                    if len(placed) == limit or not _has_room(shape, able):
                         break
                     if short not in taken and is_ready(short):
                         place_one(short, shape, able)
@@ -216,6 +270,11 @@ class ReadyQueue:
     def _ending_by(self, seconds: float, shape: JobShape) -> list[QueuedJob]:
         """Jobs of a shape that take so long at most, the highest priority first."""
         return sorted(one for one in self._heaps[shape] if self._seconds.get(one[2], math.inf) <= seconds)
+
+
+def _has_room(shape: JobShape, rooms: Iterable[Room]) -> bool:
+    """Whether a job of this shape fits into what is free, apart from promises."""
+    return bool(holding(shape, (room for room in rooms if room.fits(shape))))
 
 
 def _size(room: Room) -> tuple[bool, int, int, float]:
@@ -243,16 +302,41 @@ class Placer:
         self._slots = SlotCount(limits or {})
         self._queue = ReadyQueue({})
         self._hosts: tuple[Target, ...] | None = None
+        self._short: dict[str, str] = {}
+        """Open jobs that need more hosts than there are, with the reason."""
 
     @property
     def has_hosts(self) -> bool:
-        """Whether there is a host, or the hosts are not known yet."""
-        return self._hosts is None or bool(self._hosts)
+        """Whether there are hosts enough for a job that is ready, or the hosts are not known yet."""
+        if self._hosts is None or not self._short:
+            return self._hosts is None or bool(self._hosts)
+        return any(job.id not in self._short for job in self._states.ready())
+
+    @property
+    def shortage(self) -> str:
+        """Which job waits for more hosts than there are; empty: none."""
+        return next((f"{self._states.job(job).label} {why}" for job, why in self._short.items()), "")
 
     @property
     def has_choice(self) -> bool:
         """Whether there is more than one host."""
         return self._hosts is not None and len(self._hosts) > 1
+
+    def waiting(self, jobs: Iterable[Job]) -> Counter[tuple[str, Resources]]:
+        """How many jobs need the same, by stage; of a job on several hosts `nodes` says how many, the rest of each."""
+        spread, found = Spread(self._hosts or ()), Counter[tuple[str, Resources]]()
+        for (stage, resources), number in Counter((job.stage, job.resources) for job in jobs).items():
+            shape = spread.shape(resources, stage)
+            if shape.nodes > 1:
+                resources = Resources(
+                    cpus=shape.cpus,
+                    devices=shape.devices,
+                    memory_gib=shape.memory_gib,
+                    minutes=resources.minutes,
+                    nodes=shape.nodes,
+                )
+            found[stage, resources] += number
+        return found
 
     def rebuild_queue(self) -> None:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
@@ -262,7 +346,7 @@ class Placer:
         if self._turns:
             turn_s = max(ranks.values(), default=0.0) + 1.0  # more than any chain
             ranks = {job: rank - turn_s * self._turns.get(job, 0) for job, rank in ranks.items()}
-        self._queue = ReadyQueue(ranks, estimates, self._slots.limits)
+        self._queue = ReadyQueue(ranks, estimates, self._slots.limits, self._hosts or ())
         self._queue.add(self._states.ready())
 
     def enqueue(self, jobs: Iterable[Job]) -> None:
@@ -274,8 +358,12 @@ class Placer:
         if tuple(hosts) == self._hosts:
             return None
         self._hosts = tuple(hosts)
-        jobs = map(self._states.job, self._states.open_jobs())
-        return {job.id: why for job in jobs if (why := why_unplaceable(job.resources, job.stage, hosts)) is not None}
+        jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
+        kinds = {(job.resources, job.stage) for job in jobs}
+        short = {kind: why for kind in kinds if (why := why_short(*kind, hosts)) is not None}
+        misfit = {kind: why for kind in kinds if (why := why_unplaceable(*kind, hosts)) is not None}
+        self._short = {job.id: short[kind] for job in jobs if (kind := (job.resources, job.stage)) in short}
+        return {job.id: misfit[kind] for job in jobs if (kind := (job.resources, job.stage)) in misfit}
 
     def place(
         self,

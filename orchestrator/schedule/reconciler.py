@@ -18,7 +18,7 @@ from orchestrator.plan.job import Job
 from orchestrator.schedule.attempt_monitor import WAITING_FILE, AttemptFinding, WatchedAttempt
 from orchestrator.schedule.context import RunContext
 from orchestrator.schedule.failures import failure_of, trace_of
-from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, counts_for_host
+from orchestrator.schedule.host_exclusion import HostEnding, HostExclusion, blamed, counts_for_host
 from orchestrator.schedule.job_states import STUCK, JobStates, Kind, Transition
 from orchestrator.schedule.launcher import Launch, SubmitResult, share
 from orchestrator.schedule.ledger.schema import Attempt, JobRecord, running_s
@@ -63,6 +63,8 @@ class Reconciler:
         unplaceable = self.placer.unplaceable(hosts)
         if unplaceable is not None:
             self._states.set_unplaceable(unplaceable)
+            if self.placer.shortage:
+                self._events.say(f"{self.placer.shortage}: it waits for more")
             self.placer.rebuild_queue()
         excluded = {name: one.since for name, one in self.exclusion.hosts(now).items()}
         return self.placer.place(
@@ -72,7 +74,7 @@ class Reconciler:
     def record_intent(self, launch: Launch) -> None:
         """Record an attempt that is about to be submitted."""
         self._ledger.record_intent(launch.intent)
-        self._open(launch.watched, launch.intent.placement, f"on {launch.intent.host}")
+        self._open(launch.watched, launch.intent.placement, f"on {launch.intent.placement.where}")
 
     def record_submission(self, result: SubmitResult) -> None:
         """Record what the backend answered; an attempt that it refused never started, and is not charged."""
@@ -87,7 +89,7 @@ class Reconciler:
             watched, place = launch.watched, launch.intent.placement
             watched.has_ticket = bool(result.tickets[watched.attempt])
             self._events.log(
-                "submitted", attempt=watched.attempt, label=watched.job.label, host=place.host, devices=place.devices
+                "submitted", attempt=watched.attempt, label=watched.job.label, host=place.where, devices=place.devices
             )
             self._events.emit("submitted", watched.job, watched.attempt)
 
@@ -151,7 +153,9 @@ class Reconciler:
         successor, moved = "", True
         with self._ledger.transaction():
             self.flush()
-            self._ledger.record_end(watched.attempt, ending, self._end_time(watched), detail, step, trace)
+            self._ledger.record_end(
+                watched.attempt, ending, self._end_time(watched), detail, step, trace, finding.failed_on
+            )
             if done:
                 self._ledger.reset_job(job.fingerprint)
                 self._record_duration(job, kind)
@@ -179,10 +183,11 @@ class Reconciler:
                     self.placer.enqueue([job])
         if finding.successor and not successor:
             self.orphaned.append(finding.successor)
-        if began and not finding.short_limit and counts_for_host(ending, moved=moved):
+        counts = began and not finding.short_limit and counts_for_host(ending, moved=moved)
+        for host in blamed(watched.hosts, ending, finding.failed_on) if counts else ():
             self.exclusion.add(
                 HostEnding(
-                    host=watched.host,
+                    host=host,
                     job=job.fingerprint,
                     label=job.label,
                     ending=ending,
@@ -268,7 +273,7 @@ class Reconciler:
 
     def _open(self, watched: WatchedAttempt, placement: Placement, reason: str) -> None:
         self.attempts[watched.attempt] = watched
-        watched.host = placement.host
+        watched.hosts = placement.hosts
         self.placer.reserve(watched.attempt, watched.job, placement, watched.submitted_at)
         self._move(watched.job, "submitted", reason)
 

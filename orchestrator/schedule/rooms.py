@@ -1,8 +1,11 @@
-"""Rooms: what is free on hosts and in queues, what is promised of it, and whether a job fits. Pure."""
+"""Rooms: what is free on hosts and in queues, what is promised of it, and whether a job fits. Pure.
+
+A job of several nodes (a gang) gets an equal share of as many hosts, all of one group and all at once, or nothing.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
@@ -17,16 +20,61 @@ class JobShape(NamedTuple):
     """What decides on which hosts a job fits: jobs of one shape fit alike."""
 
     cpus: int
+    """On each host, as are devices and memory."""
     devices: int
     memory_gib: float
     stage: str
+    nodes: int = 1
+    """Hosts that share the job."""
     slots: tuple[tuple[str, int], ...] = ()
     """What it takes of the slots that are limited (`orchestrator.plan.slots`)."""
 
 
-def shape_of(resources: Resources, stage: str) -> JobShape:
-    """The shape of a job of this stage."""
-    return JobShape(resources.cpus, resources.devices, resources.memory_gib, stage)
+def shape_of(resources: Resources, stage: str, nodes: int = 1) -> JobShape:
+    """The shape of a job of this stage that so many hosts share equally."""
+    if nodes == 1:
+        return JobShape(resources.cpus, resources.devices, resources.memory_gib, stage)
+    devices, memory_gib = math.ceil(resources.devices / nodes), resources.memory_gib / nodes
+    return JobShape(max(1, resources.cpus // nodes), devices, memory_gib, stage, nodes)
+
+
+class Spread:
+    """Over how many hosts a job goes, and so its shape; `hosts`: all there are."""
+
+    def __init__(self, hosts: Iterable[Target]) -> None:
+        self._rooms = [room_of(host) for host in hosts]
+        self._queued = any(room.queue for room in self._rooms)
+        self._largest: dict[str, int] = {}
+
+    def shape(self, resources: Resources, stage: str) -> JobShape:
+        """The shape of a job of this stage: `resources.nodes` hosts, else one.
+
+        Where no host has so many devices, the fewest hosts that have equal shares of them; a queue spreads by itself.
+        """
+        if resources.nodes is not None:
+            return shape_of(resources, stage, resources.nodes)
+        if self._queued or not self._rooms or resources.devices <= self._most_devices(stage):
+            return shape_of(resources, stage)
+        return self._fewest(resources, stage)
+
+    def _most_devices(self, stage: str) -> int:
+        """Devices of the largest host for a stage."""
+        if stage not in self._largest:
+            able = [len(room.devices) for room in self._rooms if room.takes(stage)]
+            self._largest[stage] = max(able, default=0)
+        return self._largest[stage]
+
+    def _fewest(self, resources: Resources, stage: str) -> JobShape:
+        short = None  # of hosts, of which more may come
+        for nodes in range(2, resources.devices + 1):
+            if resources.devices % nodes == 0 and resources.world_size % nodes == 0:
+                shape = shape_of(resources, stage, nodes)
+                fitting = [room for room in self._rooms if room.fits(shape)]
+                if holding(shape, fitting):
+                    return shape
+                if short is None and any(room.group is not None for room in fitting):
+                    short = shape
+        return short or shape_of(resources, stage)
 
 
 class HeldShare(NamedTuple):
@@ -87,6 +135,8 @@ class Room:
     """What is not free, and when it will be."""
     promised: Promise | None = None
     """What is kept for a job that waits for this host."""
+    group: str | None = None
+    """Hosts of one group can share a job; None: it takes whole jobs only."""
 
     def takes(self, stage: str) -> bool:
         """Whether it takes jobs of this stage."""
@@ -118,7 +168,41 @@ def room_of(target: Target) -> Room:
     if isinstance(target, JobQueue):
         return Room(target.name, 0, (), 0.0, target.slots, target.stages, queue=True)
     slots = 0 if target.pending else None
-    return Room(target.name, target.cpus, range(target.devices), target.memory_gib, slots, target.stages)
+    free = range(target.devices)
+    return Room(target.name, target.cpus, free, target.memory_gib, slots, target.stages, group=target.group)
+
+
+def holding(shape: JobShape, rooms: Iterable[Room]) -> list[Room]:
+    """The fullest of these rooms that together hold a job of this shape, one for each node; empty: there are too few.
+
+    The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices go where there are
+    fewest of them left. A queue comes after all hosts, and holds a job alone.
+
+    Args:
+        shape: of the job.
+        rooms: that each have room for a node.
+    """
+    if shape.nodes == 1:
+        best = min(rooms, key=_fullness, default=None)
+        return [] if best is None else [best]
+    able = sorted(rooms, key=_fullness)
+    sets = [members[: shape.nodes] for members in _groups(able) if len(members) >= shape.nodes]
+    if sets:
+        return min(sets, key=lambda chosen: [_fullness(room) for room in chosen])
+    return [room for room in able if room.queue][:1]
+
+
+def _fullness(room: Room) -> tuple[bool, int, int]:
+    return room.queue, len(room.devices), room.cpus
+
+
+def _groups(rooms: Iterable[Room]) -> list[list[Room]]:
+    """The rooms that can share a job, by group, each in the order given."""
+    found: dict[str, list[Room]] = {}
+    for room in rooms:
+        if room.group is not None:
+            found.setdefault(room.group, []).append(room)
+    return list(found.values())
 
 
 @dataclass
@@ -152,23 +236,34 @@ class Reservations:
         rooms = {host.name: room_of(host) for host in hosts}
         for placement, memory_gib, since, estimate in self.held.values():
             free_at = math.inf if estimate is None else max(now, since + estimate.seconds)
-            if placement.host in rooms:
-                room = rooms[placement.host]
-                room.reserve(placement.cpus, placement.devices, memory_gib)
-                room.held.append(HeldShare(free_at, placement.cpus, len(placement.devices), memory_gib))
+            share_gib = memory_gib / len(placement.parts) if placement.others else memory_gib
+            for part in placement.parts if placement.others else (placement,):
+                if part.host in rooms:
+                    room = rooms[part.host]
+                    room.reserve(part.cpus, part.devices, share_gib)
+                    room.held.append(HeldShare(free_at, part.cpus, len(part.devices), share_gib))
         return list(rooms.values())
 
 
 def promise_for(shape: JobShape, rooms: Sequence[Room], now: float) -> Promise | None:
-    """Promise a job of this shape the host on which it can begin first; None where it fits on none of them."""
+    """Promise a job of this shape the hosts on which it can begin first; None where it fits on none of them.
+
+    The first of its hosts' promises is returned.
+    """
     open_rooms = [room for room in rooms if room.slots is None and room.promised is None]
-    found = [(free.begin, room.name, room, free) for room in open_rooms if (free := _free_for(shape, room, now))]
-    if not found:
+    begins = {room.name: free.begin for room in open_rooms if (free := _free_for(shape, room, now))}
+    able = sorted((room for room in open_rooms if room.name in begins), key=lambda room: (begins[room.name], room.name))
+    sets = [members[: shape.nodes] for members in (_groups(able) if shape.nodes > 1 else [able])]
+    sets = [chosen for chosen in sets if len(chosen) == shape.nodes]
+    if not sets:
         return None
-    _, _, room, left = min(found, key=lambda one: one[:2])
-    left.take(shape)
-    room.promised = left
-    return left
+    chosen = min(sets, key=lambda rooms: begins[rooms[-1].name])
+    begin = begins[chosen[-1].name]  # all of them at once, so when the last one is free
+    for room in chosen:
+        room.promised = _free_for(shape, room, begin)
+        assert room.promised is not None
+        room.promised.take(shape)
+    return chosen[0].promised
 
 
 def _free_for(shape: JobShape, room: Room, now: float) -> Promise | None:
@@ -183,25 +278,32 @@ def _free_for(shape: JobShape, room: Room, now: float) -> Promise | None:
 
 
 def fit(shape: JobShape, rooms: Sequence[Room], end: float = math.inf) -> Placement | None:
-    """A place for one job of this shape on the fullest host with room, taken from `rooms`; None if there is none.
+    """A place for one job of this shape on the fullest hosts with room, taken from `rooms`; None if there is none.
 
-    The fullest first keeps whole hosts free for jobs that need many devices; jobs without devices
-    go where there are fewest of them left. A queue comes after all hosts; its devices are counted from 0.
+    The devices of a queue are counted from 0.
 
     Args:
         shape: of the job.
         rooms: that take it.
         end: when it will have ended, for promises.
     """
-    able = [room for room in rooms if room.has_place(shape, end)]
-    if not able:
+    chosen = holding(shape, (room for room in rooms if room.has_place(shape, end)))
+    if not chosen:
         return None
-    best = min(able, key=lambda room: (room.queue, len(room.devices), room.cpus))
-    free = range(shape.devices) if best.queue else best.devices
-    placement = Placement(host=best.name, cpus=shape.cpus, devices=tuple(free[: shape.devices]))
-    best.reserve(placement.cpus, placement.devices, shape.memory_gib)
-    if best.slots is None:
-        best.held.append(HeldShare(end, shape.cpus, shape.devices, shape.memory_gib))
-    if best.promised is not None and end > best.promised.begin:
-        best.promised.take(shape)
+    if chosen[0].queue:
+        chosen[0].reserve(0, (), 0.0)
+        devices = tuple(range(shape.devices * shape.nodes))
+        return Placement(host=chosen[0].name, cpus=shape.cpus * shape.nodes, devices=devices)
+    first, *others = [_taken(shape, room, end) for room in chosen]
+    return replace(first, others=tuple(others)) if others else first
+
+
+def _taken(shape: JobShape, room: Room, end: float) -> Placement:
+    """Take one node's share from a room."""
+    placement = Placement(host=room.name, cpus=shape.cpus, devices=tuple(room.devices[: shape.devices]))
+    room.reserve(placement.cpus, placement.devices, shape.memory_gib)
+    if room.slots is None:
+        room.held.append(HeldShare(end, shape.cpus, shape.devices, shape.memory_gib))
+    if room.promised is not None and end > room.promised.begin:
+        room.promised.take(shape)
     return placement

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.estimates import JobEstimate
@@ -36,7 +37,7 @@ class SimulatedJob:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedAttempt:
-    """Where and when a job ran."""
+    """Where and when a job ran; of several hosts, its share of one of them."""
 
     job: str
     stage: str
@@ -102,46 +103,51 @@ def simulate(
         for need in needs:
             frees.setdefault(need, []).append(job_id)
     estimates = {job.id: job.estimate for job in jobs}
-    queue = ReadyQueue(expected_chains(jobs, estimates), estimates, limits)
+    queue = ReadyQueue(expected_chains(jobs, estimates), estimates, limits, hosts)
     queue.add(job for job in jobs if not waiting[job.id])
     ready_at = {job.id: 0.0 for job in jobs if not waiting[job.id]}
-    ran: dict[str, SimulatedAttempt] = {}
+    ran: dict[str, list[SimulatedAttempt]] = {}
     ends: list[tuple[float, str]] = []
     reservations, slots, now = Reservations(), SlotCount(limits or {}), 0.0
     free_cpus = {host.name: list(range(host.cpus)) for host in hosts}
     while len(ran) < len(jobs) or ends:
         rooms = reservations.rooms(hosts, now)
         for job_id, placement in queue.place(rooms, lambda job: job not in ran, len(jobs), now=now, slots=slots.free()):
-            job, free = known[job_id], free_cpus[placement.host]
+            job = known[job_id]
             reservations.reserve(job_id, placement, job.resources.memory_gib, now, job.estimate)
             slots.take(job_id, job.stage, job.resources)
-            ran[job_id] = SimulatedAttempt(
-                job=job_id,
-                stage=job.stage,
-                host=placement.host,
-                devices=tuple(placement.devices),
-                cpus=tuple(free[: placement.cpus]),
-                begin_s=now,
-                end_s=now + job.seconds,
-                ready_s=ready_at[job_id],
-            )
-            del free[: placement.cpus]
+            ran[job_id] = [
+                SimulatedAttempt(
+                    job=job_id,
+                    stage=job.stage,
+                    host=part.host,
+                    devices=tuple(part.devices),
+                    cpus=tuple(free_cpus[part.host][: part.cpus]),
+                    begin_s=now,
+                    end_s=now + job.seconds,
+                    ready_s=ready_at[job_id],
+                )
+                for part in placement.parts
+            ]
+            for part in placement.parts:
+                del free_cpus[part.host][: part.cpus]
             heapq.heappush(ends, (now + job.seconds, job_id))
         if not ends:
             stuck = next(job.id for job in jobs if job.id not in ran)
             raise ValueError(f"{stuck} never starts: it fits on no host, or waits for a job that never ends")
         now = ends[0][0]
         while ends and ends[0][0] <= now:
-            ended = ran[heapq.heappop(ends)[1]]
-            reservations.release(ended.job)
-            slots.release(ended.job)
-            free_cpus[ended.host] = sorted((*free_cpus[ended.host], *ended.cpus))
-            for freed in frees.get(ended.job, ()):
-                waiting[freed].discard(ended.job)
+            ended = heapq.heappop(ends)[1]
+            reservations.release(ended)
+            slots.release(ended)
+            for share in ran[ended]:
+                free_cpus[share.host] = sorted((*free_cpus[share.host], *share.cpus))
+            for freed in frees.get(ended, ()):
+                waiting[freed].discard(ended)
                 if not waiting[freed]:
                     ready_at[freed] = now
                     queue.add([known[freed]])
-    return Schedule(attempts=tuple(ran.values()), bound_s=lower_bound(jobs, hosts, limits))
+    return Schedule(attempts=tuple(chain.from_iterable(ran.values())), bound_s=lower_bound(jobs, hosts, limits))
 
 
 def lower_bound(

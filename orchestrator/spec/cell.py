@@ -21,6 +21,9 @@ class Resources:
     """Time limit of an attempt."""
     ranks: Count | None = None
     """Processes that share the job; None: one per device, and one without devices."""
+    nodes: Count | None = None
+    """Hosts that share the job equally: cpus, devices, memory and ranks. None: one, or where none has so many devices,
+    the fewest that have."""
     slots: Mapping[str, Count] = field(default_factory=dict, hash=False)
     """Name -> how many it takes of `slots` of the cluster file, besides one of its stage's name."""
 

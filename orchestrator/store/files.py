@@ -35,11 +35,11 @@ from orchestrator.store.link import create_once, is_used_proof, prove_links, syn
 from orchestrator.store.manifest import (
     REFRESH_HINT,
     TEMPORARY,
+    Verified,
     compare_bytes,
     matching,
     read_manifest,
     verify_bytes,
-    verify_sizes,
     write_manifest,
 )
 from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
@@ -54,6 +54,7 @@ class FilesStore:
         self.root = root
         self._commits = root / "commits"
         self._withdrawn = root / "withdrawn"
+        self._verified = Verified()
 
     @property
     def objects(self) -> None:
@@ -189,7 +190,7 @@ class FilesStore:
         for above in (folder.parent, folder.parent.parent):
             if above.is_symlink():
                 raise StoreError(f"{above} is a symbolic link, and artifacts lie in plain folders; {REFRESH_HINT}")
-        verify_sizes(folder, commit.manifest)
+        self._verified.verify_sizes(folder, commit.manifest)
         return folder
 
     def withdraw(self, fingerprint: str) -> None:

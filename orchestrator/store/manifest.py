@@ -4,12 +4,14 @@
 equal manifests. The commit record holds the sha256 of the manifest, and thereby of everything.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = r"(?!\.{1,2}(/|$))[^/\\\x00-\x1f]+"
 PLAIN_PATH = re.compile(rf"{_PART}(/{_PART})*")
 MANY = 256  # files; from here on the file system is synced once instead of file by file
+SETTLED_NS = 2_000_000_000
+"""A folder that changed later than this before it was looked at may change again within one tick of its clock."""
 
 REFRESH_HINT = "`run --refresh JOB` makes the artifact again"
 
@@ -153,14 +157,47 @@ def _entry(line: Any, where: Path) -> ManifestEntry:
     )
 
 
-def verify_sizes(folder: Path, digest: str) -> None:
+def verify_sizes(folder: Path, digest: str) -> set[str]:
     """Check that the files of the committed manifest exist with their sizes (no hashing: reads stay cheap).
+
+    Returns the artifact's folders.
 
     Raises:
         ArtifactMissing: a file is missing or of another size.
         StoreError: a file or a folder of the artifact is a link, or no plain file; or the manifest is broken.
     """
-    _verify(folder, digest, lambda _path, _entry: None)
+    return _verify(folder, digest, lambda _path, _entry: None)
+
+
+class Verified:
+    """Artifacts whose files this process has found whole: hundreds of jobs of a host read the same one.
+
+    One is looked at again once one of its folders has changed, because a file came, went or was replaced. Published
+    files are read-only: one that is cut in place is told by `verify_bytes`, or to the next process.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[tuple[Path, str], Mapping[str, tuple[int, int]]] = {}
+
+    def verify_sizes(self, folder: Path, digest: str) -> None:
+        """As the function of this name, where something may have changed since it was last called."""
+        known = self._folders.get((folder, digest))
+        if known is not None and known == _changes(known):
+            return
+        settled = time.time_ns() - SETTLED_NS
+        changes = _changes(verify_sizes(folder, digest))
+        if all(modified < settled for _, modified in changes.values()):
+            self._folders[folder, digest] = changes
+
+
+def _changes(folders: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Inode and time of the last change of each folder; one that is gone has none."""
+    found = {}
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            about = os.lstat(folder)
+            found[folder] = about.st_ino, about.st_mtime_ns
+    return found
 
 
 def verify_bytes(folder: Path, digest: str) -> None:
@@ -191,7 +228,8 @@ def compare_bytes(path: str, entry: ManifestEntry) -> None:
         raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
 
-def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> None:
+def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> set[str]:
+    """Returns the folders of the artifact."""
     entries = read_manifest(folder, digest)
     plain: set[str] = set()
     _refuse_links(str(folder), str(folder), plain)
@@ -209,6 +247,7 @@ def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], N
         if about.st_size != entry.size:
             raise ArtifactMissing(f"{path} has {about.st_size} bytes, committed were {entry.size}; {REFRESH_HINT}")
         compare(path, entry)
+    return plain
 
 
 def _refuse_links(folder: str, root: str, plain: set[str]) -> None:

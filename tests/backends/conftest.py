@@ -1,7 +1,7 @@
-"""Tests with a real backend use the toy jobs of the host's tests and the contract of backends."""
+"""Tests with a real backend use the toy jobs of the host's tests, the small study and the contract of backends."""
 
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "host"), str(TESTS)]
+sys.path[:0] = [str(TESTS / "host"), str(TESTS / "chaos"), str(TESTS)]

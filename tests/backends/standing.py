@@ -17,6 +17,8 @@ from typing import Any
 
 from leftovers import Marked, expect_nothing, marked
 
+from orchestrator.backends.ray.environment import HOST_LABEL
+
 RAY = Path(sys.executable).with_name("ray")
 SETTINGS = {
     "RAY_worker_niceness": "0",
@@ -46,35 +48,64 @@ FAKE_NODES = {
 class Standing:
     """One cluster: a head, and nodes that come and go."""
 
-    def __init__(self, cpus: int, node_types: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        cpus: int,
+        node_types: Mapping[str, Any] | None = None,
+        command: Sequence[str] = (str(RAY),),
+        variables: Mapping[str, str] = {},
+        *,
+        inside: Sequence[str] = (),
+        ip: str = "127.0.0.1",
+        labels: str = "",
+    ) -> None:
         """Start the head; some 5 to 20 s.
 
         Args:
             cpus: of the head.
             node_types: what an autoscaler can add, as `available_node_types`; it starts more raylets on this machine.
+            command: in the place of `ray`.
+            variables: beside `SETTINGS`, for all of its nodes.
+            inside, ip: as of `add_node`.
+            labels: of the head.
         """
+        self._command, self._variables = command, {**SETTINGS, **variables}
         self.folder = Path(tempfile.mkdtemp(prefix="em-standing-", dir="/tmp"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.address = f"127.0.0.1:{port}"
-        options = ["--head", f"--port={port}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}"]
+        self.address = f"{ip}:{port}"
+        options = ["--head", f"--port={port}", f"--node-ip-address={ip}", f"--num-cpus={cpus}"]
+        if labels:
+            options.append(f"--labels={labels}")
         if node_types is not None:
             config = self.folder / "autoscaler.json"
             config.write_text(json.dumps(autoscaler(self.address, cpus, node_types)), encoding="ascii")
             options.append(f"--autoscaling-config={config}")
-        self.head = self._start(*options, f"--temp-dir={self.folder}", more=FAKE_NODES if node_types else {})
+        more = FAKE_NODES if node_types else {}
+        self._start_head = lambda: self._start(*options, f"--temp-dir={self.folder}", inside=inside, more=more)
+        self.head = self._start_head()
 
-    def add_node(self, cpus: int, inside: Sequence[str] = (), **variables: str) -> Marked:
+    def add_node(
+        self, cpus: int, name: str = "", *, inside: Sequence[str] = (), ip: str = "127.0.0.1", **variables: str
+    ) -> Marked:
         """Another raylet on this machine, with processes of its own mark.
 
         Args:
             cpus: of the node.
+            name: of its host.
             inside: the command that runs `ray start`, such as `unshare`.
+            ip: address of the node.
             variables: of the node alone.
         """
-        options = (f"--address={self.address}", "--node-ip-address=127.0.0.1", f"--num-cpus={cpus}")
-        return self._start(*options, inside=inside, more=variables)
+        named = [f"--labels={HOST_LABEL}={name}"] if name else []
+        where = (f"--address={self.address}", f"--node-ip-address={ip}", f"--num-cpus={cpus}")
+        return self._start(*where, *named, inside=inside, more=variables)
+
+    def restart(self) -> None:
+        """Kill the head and start another at its address; it knows nothing of the first."""
+        end(self.head)
+        self.head = self._start_head()
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""
@@ -85,9 +116,9 @@ class Standing:
         head = "--head" in options
         with marked() as mark:
             done = subprocess.run(
-                [*inside, str(RAY), "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
+                [*inside, *self._command, "start", *options, "--object-store-memory=83886080", "--disable-usage-stats"]
                 + (["--include-dashboard=false"] if head else []),
-                env={**os.environ, **SETTINGS, **more},
+                env={**os.environ, **self._variables, **more},
                 capture_output=True,
                 text=True,
                 timeout=START_S,

@@ -6,6 +6,7 @@ or, as root, namespaces do.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from toy_jobs import as_submission, toy_context, toy_submission, wait_until
 from orchestrator.backends.protocol import Report, Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.errors import SiteError
 from orchestrator.host.children import python_command
 from orchestrator.store.registry import make_store
 
@@ -29,6 +31,7 @@ CHECKOUT = Path(__file__).parents[2]
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 SERVER = tuple(python_command("workloads.runtime.server", "toy_workload"))
 NAMES = ("one", "two")
+GUARDED, HIDDEN = "guarded", "in namespaces"
 
 
 class Nodes:
@@ -64,7 +67,7 @@ class Nodes:
         words = "; ".join([f"hostname {name}", *(f"mount -t tmpfs none '{path}'" for path in hidden), 'exec "$0" "$@"'])
         return self.cluster.add_node(
             1,
-            ("unshare", "--mount", "--uts", "sh", "-e", "-c", words) if self.really else (),
+            inside=("unshare", "--mount", "--uts", "sh", "-e", "-c", words) if self.really else (),
             HOME=str(own / "home"),
             XDG_CACHE_HOME=str(own / "cache"),
             ECHO_MATRIX_SCRATCH=str(own / "scratch"),
@@ -80,14 +83,14 @@ class Nodes:
         self.cluster.close()
 
 
-@pytest.fixture(scope="module", params=["guarded", pytest.param("in namespaces", marks=pytest.mark.root)])
+@pytest.fixture(scope="module", params=[GUARDED, pytest.param(HIDDEN, marks=pytest.mark.root)])
 def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("apart")
     (folder / "moto").mkdir()
     before = os.environ.get("RAY_AUTH_MODE")
     os.environ["RAY_AUTH_MODE"] = "disabled"
     with moto(folder / "moto") as service, credentials():
-        made = Nodes(folder, service, really=request.param == "in namespaces")
+        made = Nodes(folder, service, really=request.param != GUARDED)
         yield made
         made.close()
     os.environ.pop("RAY_AUTH_MODE")
@@ -139,6 +142,21 @@ def test_a_whole_study_runs_and_is_read_as_on_a_shared_folder(nodes: Nodes) -> N
     assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
 
 
+def test_where_results_are_in_the_folder_that_no_node_sees_one_sentence_says_what_to_do(nodes: Nodes) -> None:
+    home = nodes.driver / "files"
+    home.mkdir()
+    backend = RayBackend(toy_context(home, server=SERVER), RaySettings(address=nodes.cluster.address))
+    with pytest.raises(SiteError) as refused:
+        backend.hosts()
+    backend.close()
+    assert re.fullmatch(
+        r"the host on \S+ does not start: \S+ does not see the study's folder: \S+: No such file or directory; with "
+        r"store\.kind: files all nodes need it: put ECHO_MATRIX_HOME on a file system that they share, or the results "
+        r"on S3 \(store: .*\), which needs no shared folder \(docs/how-to/ray-cluster\.md\)",
+        str(refused.value),
+    )
+
+
 def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(nodes: Nodes) -> None:
     home = nodes.driver / "toy"
     home.mkdir()
@@ -179,6 +197,7 @@ def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(no
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("nodes", [GUARDED if os.geteuid() else HIDDEN], indirect=True, ids=["two nodes"])
 def test_a_part_of_the_laptop_profile_gives_the_results_of_a_shared_folder(nodes: Nodes, tmp_path: Path) -> None:
     """`ECHO_MATRIX_TEST_ROWS` chooses the rows; `*` is the whole profile."""
     rows = os.environ.get("ECHO_MATRIX_TEST_ROWS", "context-k1,context-k5")

@@ -1,15 +1,24 @@
 """What sbatch does not take now waits, is tried again less and less often, and fails no job."""
 
+import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.protocol import Placement, Submission
+from orchestrator.backends.plugin import BackendContext
+from orchestrator.backends.protocol import Adoption, Placement, Submission
+from orchestrator.backends.slurm.core.backend import JobBackend
 from orchestrator.backends.slurm.core.brake import FIRST_S, GIVE_UP_S, LONGEST_S, Brake
 from orchestrator.backends.slurm.core.feeder import Feeder
+from orchestrator.backends.slurm.core.queue import SlurmQueue
+from orchestrator.backends.slurm.core.states import JobState
 from orchestrator.backends.slurm.core.submit import SiteFull
+from orchestrator.backends.slurm.preflight.site import Site as SlurmSite
+from orchestrator.backends.slurm.settings import SlurmSettings
 from orchestrator.errors import BackendError
 from orchestrator.spec.cell import Resources
+from orchestrator.store.location import StoreLocation
 
 
 def attempt(name: str, stage: str = "train") -> Submission:
@@ -111,12 +120,46 @@ def test_refusals_that_have_nothing_to_do_with_the_queue_are_given_back_in_the_e
 
 
 def test_a_slurmctld_that_does_not_answer_sbatch_holds_back_all_stages(sbatch: Sbatch) -> None:
-    sbatch.answer["train"] = "sbatch got no answer for em:x"
+    sbatch.answer["train"] = "sbatch got no answer for em:x: none within 60 s"
     sbatch.feeder.feed([[attempt("a")], [attempt("b")], [attempt("c", "judge")]], 0.0)
     assert sbatch.calls == [["a"]] and set(sbatch.held) == {"b", "c"}
-    assert sbatch.feeder.trouble.startswith("sbatch takes no jobs now (sbatch got no answer")
+    assert sbatch.feeder.trouble.startswith("sbatch takes no jobs now (slurmctld does not answer: none within 60 s): ")
     sbatch.answer.clear()
     assert sbatch.retry(FIRST_S) == 1 and sbatch.feeder.trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("states", "slots"),
+    [
+        ([], 3),
+        (["PENDING", "PENDING"], 3),  # those that it holds count
+        (["RUNNING", "PENDING", "PENDING"], 4),
+        (["RUNNING", "COMPLETED", "PENDING"], 5),
+        (["PENDING JobArrayTaskLimit"] * 4, 7),  # they wait for others of their array, and not for SLURM
+        (["RUNNING"] * 30, 20),  # max_jobs
+    ],
+)
+def test_a_queue_takes_so_many_attempts_that_at_most_max_waiting_wait(
+    tmp_path: Path, states: list[str], slots: int
+) -> None:
+    queue = SlurmQueue(1000.0)
+    queue.asked = time.monotonic()  # not asked again
+    context = BackendContext(home=tmp_path, store=StoreLocation(folder=""), code_digest="c")
+    backend = JobBackend(context, SlurmSettings(max_jobs=20, max_waiting=3), queue)
+    backend._site = SlurmSite(array_size=100, submit=1000.0, partitions={})
+    place = Placement(host="slurm", cpus=1, devices=())
+    backend.adopt(
+        [
+            Adoption(attempt=f"a{n}", ticket=f"{n}", job="j", label="l", work=str(tmp_path / f"a{n}"), placement=place)
+            for n in range(len(states))
+        ]
+    )
+    listed = {}
+    for n, words in enumerate(states):
+        state, _, reason = words.partition(" ")
+        listed[f"{n}"] = JobState(job=f"{n}", state=state, reason=reason)
+    queue._states = listed
+    assert [one.slots for one in backend.queues()] == [slots]
 
 
 def test_held_attempts_can_be_withdrawn(sbatch: Sbatch) -> None:

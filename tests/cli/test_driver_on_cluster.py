@@ -122,8 +122,8 @@ def test_a_head_that_does_not_see_the_studys_folder(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert done.returncode == UNSEEN
     assert done.stdout == (
-        f"this machine does not see the study's folder {seen.parent}: put ECHO_MATRIX_HOME on a file system that it "
-        "shares\n"
+        f"the cluster's head does not see the study's folder {seen.parent}: put ECHO_MATRIX_HOME on a file system that "
+        "it shares, or submit the run by `ray job submit` (docs/how-to/driver-on-the-cluster.md)\n"
     )
 
 

@@ -30,7 +30,8 @@ def test_a_world_survives_json(data_section: dict[str, Any]) -> None:
 def test_turning_right_moves_the_picture_left(data_section: dict[str, Any]) -> None:
     world = make_world(data_section, "held_out", 0)
     columns = [
-        np.argwhere(world.object_mask(turned(world.first_pose, turn))[0])[:, 1].mean() for turn in (-4.0, 0.0, 4.0)
+        np.argwhere(world.frames_and_masks(turned(world.first_pose, turn))[1][0])[:, 1].mean()
+        for turn in (-4.0, 0.0, 4.0)
     ]
     assert columns[0] > columns[1] > columns[2]
 
@@ -56,7 +57,7 @@ def test_only_pixels_at_the_object_depend_on_it(data_section: dict[str, Any]) ->
         world = make_world(data_section, "open", index)
         poses = world.first_pose
         differs = (world.frames(poses) != world.frames(poses, with_object=False)).any(axis=-1)
-        mask = world.object_mask(poses)
+        mask = world.frames_and_masks(poses)[1]
         assert mask.any()
         assert (differs <= dilated(mask, 1)).all()
         assert (mask <= differs).mean() > 0.9
@@ -64,9 +65,9 @@ def test_only_pixels_at_the_object_depend_on_it(data_section: dict[str, Any]) ->
 
 def test_the_object_is_hidden_by_nothing_and_behind_the_camera_unseen(data_section: dict[str, Any]) -> None:
     world = make_world(data_section, "held_out", 1)
-    mask = world.object_mask(world.first_pose)[0]
+    mask = world.frames_and_masks(world.first_pose)[1][0]
     assert (world.depth(world.first_pose)[0][mask] == np.float32(world.salient.depth_m)).all()
-    assert not world.object_mask(turned(world.first_pose, 180.0)).any()
+    assert not world.frames_and_masks(turned(world.first_pose, 180.0))[1].any()
 
 
 def test_depth_is_finite_and_tells_the_background_apart(data_section: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def test_near_things_move_more_than_far_ones_when_the_camera_steps_aside(data_se
     world = make_world(data_section, "held_out", 0)
     yaw = np.deg2rad(world.start_yaw_deg)
     aside = Poses(0.2 * np.array([[-np.sin(yaw), np.cos(yaw), 0.0]]), np.array([world.start_yaw_deg]))
-    here, there = (np.argwhere(world.object_mask(p)[0])[:, 1].mean() for p in (world.first_pose, aside))
+    here, there = (np.argwhere(world.frames_and_masks(p)[1][0])[:, 1].mean() for p in (world.first_pose, aside))
     assert there < here
     far = ~dilated(world.depth(world.first_pose)[0] < FAR_M, 2) & ~dilated(world.depth(aside)[0] < FAR_M, 2)
     assert np.array_equal(world.frames(aside)[0][far], world.frames(world.first_pose)[0][far])
@@ -93,7 +94,7 @@ def test_every_case_holds_what_the_judge_needs(data_section: dict[str, Any], spl
     for index in range(4):
         world = make_world(data, split, index)
         pose = world.first_pose
-        mask, image = world.object_mask(pose)[0], world.frames(pose)[0] / 255.0
+        mask, image = world.frames_and_masks(pose)[1][0], world.frames(pose)[0] / 255.0
         bare = world.frames(pose, with_object=False)[0] / 255.0
         assert mask.sum() >= 6
         assert contrast(image, mask) - contrast(bare, mask) >= 0.3
@@ -101,7 +102,7 @@ def test_every_case_holds_what_the_judge_needs(data_section: dict[str, Any], spl
             assert rmse(image, other.frames(pose)[0] / 255.0, mask) >= 0.2
         # Drawn finely, no sample of the object lies outside -15..25 degrees.
         fine = replace(world, height=64, width=128)
-        columns = np.flatnonzero(fine.object_mask(pose)[0].any(axis=0))
+        columns = np.flatnonzero(fine.frames_and_masks(pose)[1][0].any(axis=0))
         edge = np.tan(np.deg2rad(52.67 / 2))
         bearings = np.rad2deg(np.arctan(((columns + 0.5) / 128 * 2 - 1) * edge))
         assert bearings.min() >= -15
@@ -111,7 +112,7 @@ def test_every_case_holds_what_the_judge_needs(data_section: dict[str, Any], spl
 def test_at_the_turning_point_of_return_the_object_is_out_of_sight(data_section: dict[str, Any]) -> None:
     for index in range(4):
         world = make_world(data_section, "open", index)
-        assert not world.object_mask(turned(world.first_pose, -45.0)).any()
+        assert not world.frames_and_masks(turned(world.first_pose, -45.0))[1].any()
 
 
 def test_domains_share_no_family_shape_texture_hue_or_object() -> None:

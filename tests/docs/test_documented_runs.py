@@ -23,6 +23,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"run .*(--backend slurm|--cluster cluster/slurm\.yaml)\b.*": ("tests/slurm/test_study_on_slurm.py", "slurm"),
     r"(doctor|run) --cluster bucket": ("tests/s3/test_study.py", "s3"),
     r"(doctor|run|sync) --cluster team": ("tests/root/test_team_server.py", "tracking"),
+    r"doctor --cluster cluster/ray\.yaml.*": ("tests/backends/test_ray_doctor.py", "node_checks"),
     r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
     r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),

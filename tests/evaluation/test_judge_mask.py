@@ -68,7 +68,7 @@ def swapped(index: int, height: int, width: int) -> list[Scores]:
     """Scores of true videos of the branch absence in which the object is another one after it was out of sight."""
     world = world_of(index, height, width)
     poses = turning(world.first_pose, ABSENCE_DEG, 9)
-    hidden = ~world.object_mask(poses[16:33]).any(axis=(1, 2))
+    hidden = ~world.frames_and_masks(poses[16:33])[1].any(axis=(1, 2))
     assert hidden.all()  # so nothing in the video tells of the swap
     last = poses[tail(poses, 4, 0.75)]
     views = views_around(world, world.first_pose, last)
@@ -141,8 +141,8 @@ class Behind:
     def frames(self, poses: Any, with_object: bool = True) -> np.ndarray:
         return self._world.frames(poses, with_object=False)
 
-    def object_mask(self, poses: Any) -> np.ndarray:
-        return np.zeros_like(self._world.object_mask(poses))
+    def frames_and_masks(self, poses: Any) -> tuple[np.ndarray, np.ndarray]:
+        return self.frames(poses), np.zeros_like(self._world.frames_and_masks(poses)[1])
 
     def depth(self, poses: Any) -> np.ndarray:
         return self._world.depth(poses)

@@ -2,15 +2,17 @@
 
 import json
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
-from orchestrator.host.endings import ENDED, write_ended
-from orchestrator.host.multi_node import node_file, ranks_of_node, root_failure
+from orchestrator.host.endings import ENDED
+from orchestrator.host.exchange import Exchange, Meeting, NodeEnd, NodeNews, node_file
+from orchestrator.host.multi_node import NodeFailure, await_meeting, ranks_of_node, root_failure
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
 from orchestrator.store.files import FilesStore
@@ -43,13 +45,16 @@ def test_no_two_nodes_write_one_file() -> None:
         ({1: ("error", 5.0)}, 4.0, None),
         ({1: ("error", 5.0)}, 6.0, ("error", "node 1: said")),
         ({1: ("bad_input", 5.0)}, 4.0, ("bad_input", "node 1: said")),
+        ({1: ("interrupted", 4.0), 2: ("error", 5.0)}, None, ("error", "node 2: said")),
+        ({1: ("error", 4.0), 2: ("vanished", 5.0)}, 3.0, ("vanished", "node 2: said")),
     ],
 )
 def test_the_end_that_explains_the_others_is_told(
     words: Mapping[int, tuple[str, float]], before: float | None, told: tuple[str, str] | None
 ) -> None:
-    said = {index: {"ending": ending, "detail": "said", "ended": at} for index, (ending, at) in words.items()}
-    assert root_failure(said, before) == told
+    said = {index: NodeEnd(ending=ending, detail="said", ended=at) for index, (ending, at) in words.items()}
+    found = root_failure(said, None, before)
+    assert (None if found is None else (found.ending, found.detail)) == told
 
 
 class TwoNodes:
@@ -73,25 +78,16 @@ class TwoNodes:
         self.start(submission)
         return submission, [self.ended(submission, index) for index in (1, 0)][::-1]
 
-    def start(self, submission: dict[str, Any]) -> None:
+    def start(self, submission: dict[str, Any], exchanges: Sequence[Exchange | None] = (None, None)) -> None:
         """Start both nodes, the leading one last."""
         for index in (1, 0):
-            self.nodes[index].start({**submission, "node": {"node": index, "nodes": 2}})
+            node = {"node": index, "nodes": 2, "names": ("left", "right")}
+            self.nodes[index].start({**submission, "node": node}, exchanges[index])
 
     def ended(self, submission: dict[str, Any], index: int) -> dict[str, Any]:
-        """A node's report once it has ended; every node that has ended writes its ending."""
-        name, work = submission["attempt"], Path(submission["request"]["work"])
-        left: set[int] = set()
-
-        def look() -> bool:
-            for each, node in enumerate(self.nodes):
-                report = node.poll()[name]
-                if report["phase"] == "ended" and each not in left:
-                    left.add(each)
-                    write_ended(work, report, node_file(ENDED, each))
-            return index in left
-
-        wait_until(look, f"node {index} of {name} ends")
+        """A node's report once it has ended."""
+        name = submission["attempt"]
+        wait_until(lambda: self.nodes[index].poll()[name]["phase"] == "ended", f"node {index} of {name} ends")
         return self.nodes[index].poll()[name]
 
 
@@ -117,7 +113,8 @@ def test_ranks_on_two_nodes_meet_and_what_they_made_is_published_once(two: TwoNo
 def test_a_rank_that_fails_on_another_node_ends_the_attempt_with_its_error(two: TwoNodes) -> None:
     submission, (leader, other) = two.run("rank 1 fails")
     assert (leader["ending"], other["ending"]) == ("error", "error")
-    assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1: ")
+    assert "rank 1 has had enough" in leader["detail"] and leader["detail"].startswith("node 1 (right): ")
+    assert leader["failed_on"] == other["failed_on"] == "right"
     assert submission["request"]["fingerprint"] not in FilesStore(two.home / "store").commits()
 
 
@@ -145,3 +142,66 @@ def test_a_node_that_was_killed_ends_the_other(two: TwoNodes) -> None:
     assert two.ended(submission, 1)["ending"] == "interrupted"
     leader = two.ended(submission, 0)
     assert leader["ending"] == "interrupted" and signal.SIGKILL.name in leader["detail"]
+
+
+class Wire:
+    """An exchange of two nodes in memory, which can be cut."""
+
+    def __init__(self) -> None:
+        self.told: dict[int, NodeNews] = {0: {}, 1: {}}
+        self.cut = False
+        self.sides = (WireEnd(self, 0), WireEnd(self, 1))
+
+
+class WireEnd:
+    def __init__(self, wire: Wire, node: int) -> None:
+        self.wire, self.node = wire, node
+
+    def tell(self, news: NodeNews) -> None:
+        if not self.wire.cut:
+            self.wire.told[self.node] = {**self.wire.told[self.node], **news}
+
+    def heard(self) -> Mapping[int, NodeNews]:
+        return {1 - self.node: self.wire.told[1 - self.node]}
+
+    def lost(self) -> Mapping[int, str]:
+        return {1 - self.node: "it does not answer"} if self.wire.cut else {}
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_nodes_that_lose_sight_of_each_other_both_end_within_seconds(two: TwoNodes) -> None:
+    """Each blames the other; they would have 60 s to save, and nothing to save it with."""
+    submission, wire = toy_submission(two.home, "deaf", ranks=2, grace_s=60.0), Wire()
+    two.start(submission, wire.sides)
+    work = Path(submission["request"]["work"])
+    wait_until(lambda: (work / "here-0").exists() and (work / "here-1").exists(), "both ranks began")
+    wire.cut = True
+    began = time.monotonic()
+    reports = [two.ended(submission, index) for index in (0, 1)]
+    assert time.monotonic() - began < 10.0
+    assert [(report["ending"], report["failed_on"]) for report in reports] == [
+        ("node_lost", "right"),
+        ("node_lost", "left"),
+    ]
+    assert reports[0]["detail"] == "node 1 (right): it does not answer"
+
+
+def test_a_node_whose_leader_is_lost_before_the_ranks_meet_does_not_wait(two: TwoNodes) -> None:
+    submission, wire = toy_submission(two.home, "deaf", ranks=2), Wire()
+    node = {"node": 1, "nodes": 2, "names": ("left", "right")}
+    two.nodes[1].start({**submission, "node": node}, wire.sides[1])
+    wire.cut = True
+    report = two.ended(submission, 1)
+    assert (report["ending"], report["failed_on"]) == ("node_lost", "left")
+
+
+def test_a_leader_that_was_quick_leaves_its_meeting_to_the_others() -> None:
+    wire, ranks = Wire(), ranks_of_node(2, 1, 2)
+    meeting = Meeting(address="here", port=1, resume=None)
+    wire.sides[0].tell({"meeting": meeting, "end": NodeEnd(ending="ok", detail="", ended=1.0)})
+    assert await_meeting(wire.sides[1], ranks, lambda: False) == meeting
+    wire.sides[0].tell({"end": NodeEnd(ending="error", detail="", ended=1.0)})
+    ended = await_meeting(wire.sides[1], ranks, lambda: False)
+    assert isinstance(ended, NodeFailure) and ended.detail == "node 0 has ended before this one began"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -51,6 +52,9 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     elif what == "meet":
         meet(request)
         (out / f"met-{rank}.txt").write_text("met")
+    elif what == "hold together until asked":
+        hold_together(request, progress)
+        return StageOutcome(steps=3, stopped=True)
     elif what == "compute together until asked":
         meet(request, computing=True)
         (Path(request.work) / f"here-{rank}").touch()
@@ -111,6 +115,26 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         sys.stdout.flush()
         os._exit(0)
     return StageOutcome(steps=1)
+
+
+def hold_together(request: Request, progress: Progress) -> None:
+    """Hold a connection to rank 0 until asked to stop; one that breaks is an error, as in a collective operation."""
+    place, held = request.rendezvous, list[socket.socket]()
+    if place.rank == 0:
+        listening = socket.socket(fileno=place.listen_fd)
+        held = [listening.accept()[0] for _ in range(place.world_size - 1)]
+    else:
+        held = [socket.create_connection((str(place.address), int(place.port or 0)), timeout=60.0)]
+    kept = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS")
+    (Path(request.work) / f"here-{place.rank}").write_text("\n".join(f"{name}={os.environ[name]}" for name in kept))
+    while not progress.stopping:
+        for one in held:
+            one.settimeout(0.05)
+            try:
+                if not one.recv(1):
+                    raise ConnectionError("another rank is gone")
+            except TimeoutError:
+                continue
 
 
 def meet(request: Request, *, computing: bool = False) -> None:

@@ -53,7 +53,7 @@ def test_a_mix_prints_makespan_over_bound(
         (["--hosts", "8"], "--hosts '8'; allowed: COUNTxDEVICES[xCPUS], such as 8x8 or 2x0x64"),
         (["--hosts", "8x0"], "--hosts '8x0': hosts without devices need a number of cpus, such as 8x0x64"),
         (["--mix", "easy"], "no mix 'easy'; allowed: gangs, heavy-tail, train-and-evaluate"),
-        (["--mix", "gangs", "--hosts", "2x2"], "2x2: job-0002 never starts: it fits on no host"),
+        (["--mix", "gangs", "--hosts", "1x2"], "1x2: job-0002 never starts: it fits on no host"),
     ],
 )
 def test_what_cannot_be_simulated_is_said(

@@ -8,15 +8,17 @@ import pytest
 from busy_queue import fill
 from slurm_site import Site
 from slurm_study import wait_until
+from test_pilot_jobs import Study, slurm_settings
 from test_slurm_backend_contract import make_backend
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 
 from toy_jobs import as_submission, toy_submission
 
-from orchestrator.backends.protocol import ExpectedTime
+from orchestrator.backends.protocol import ExpectedTime, ExpectedWork
 from orchestrator.backends.slurm.core.backend import QUEUE
 from orchestrator.backends.slurm.core.time_limit import ENOUGH
+from orchestrator.spec.cell import Resources
 
 
 def test_backfill_takes_what_was_measured_to_be_short_and_the_start_of_the_rest_is_predicted(
@@ -49,4 +51,29 @@ def test_backfill_takes_what_was_measured_to_be_short_and_the_start_of_the_rest_
         assert ended.detail.startswith("SIGUSR2 ahead of the job's limit: ")
     finally:
         backend.close()
+        site.clear()
+
+
+def test_a_pilot_job_asks_slurm_for_the_time_that_its_work_needs(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", site.environment["SLURM_CONF"])
+    size = Resources(cpus=1, devices=0, memory_gib=0.5, minutes=30)
+    work = ExpectedWork(jobs=20, seconds=60.0, longest_s=9.0, observations=ENOUGH)
+    site.call("scontrol", "update", "PartitionName=long", "State=DOWN")
+    try:
+        limits = {}
+        for name, known in (("measured", {("data", size): work}), ("unknown", {})):
+            study = Study(tmp_path / name, slurm_settings())
+            study.backend.expected_work(known)
+            study.backend.hosts()
+            (limits[name],) = [
+                line.split()[0]
+                for line in site.call("squeue", "--noheader", "--format=%l %j").splitlines()
+                if f"em:{name}:pilot:" in line
+            ]
+            study.backend.close()
+        assert limits == {"measured": "4:00", "unknown": "30:00"}
+    finally:
+        site.call("scontrol", "update", "PartitionName=long", "State=UP")
         site.clear()

@@ -1,6 +1,7 @@
 """What the store in a folder does beyond the contract."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,29 @@ def test_an_artifact_of_many_files_is_committed_whole(tmp_path: Path) -> None:
     (folder / "3" / "3.txt").unlink()
     with pytest.raises(ArtifactMissing, match=r"3\.txt is gone"):
         verify_sizes(folder, digest)
+
+
+def test_an_artifact_is_looked_at_again_when_one_of_its_folders_has_changed(tmp_path: Path) -> None:
+    store = FilesStore(tmp_path)
+    folder = make_done(store)
+    os.utime(folder, (0, 0))  # published long ago
+    store.fetch(FINGERPRINT)
+    (folder / "one.bin").chmod(0o644)
+    (folder / "one.bin").write_bytes(b"longer")  # in place, as no attempt does
+    assert store.fetch(FINGERPRINT) == folder
+    with pytest.raises(ArtifactMissing, match="has 6 bytes, committed were 1"):
+        FilesStore(tmp_path).fetch(FINGERPRINT)
+    (folder / "one.bin").unlink()
+    with pytest.raises(ArtifactMissing, match="is gone"):
+        store.fetch(FINGERPRINT)
+
+
+def test_an_artifact_that_was_published_just_now_is_looked_at_each_time(tmp_path: Path) -> None:
+    """Its folder may change again within one tick of the file system's clock."""
+    store = FilesStore(tmp_path)
+    folder = make_done(store)
+    store.fetch(FINGERPRINT)
+    (folder / "one.bin").chmod(0o644)
+    (folder / "one.bin").write_bytes(b"longer")
+    with pytest.raises(ArtifactMissing, match="has 6 bytes, committed were 1"):
+        store.fetch(FINGERPRINT)

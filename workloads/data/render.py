@@ -38,8 +38,10 @@ class PixelSamples:
 
     def salient_mask(self) -> npt.NDArray[np.bool_]:
         """(t, h, w): the salient element covers at least half of the pixel."""
-        squares = _squares(self.salient)
-        return np.asarray(2 * squares.sum(axis=-1) >= squares.shape[-1], dtype=np.bool_)
+        t, h, w = self.salient.shape
+        s = SUPERSAMPLING
+        covered = self.salient.reshape(t, h // s, s, w // s, s).sum(axis=(2, 4))
+        return np.asarray(2 * covered >= s * s, dtype=np.bool_)
 
     def depth_m(self) -> npt.NDArray[np.float32]:
         """(t, h, w) float32: distance of the nearest thing such that it and all nearer ones cover half of the pixel."""
@@ -120,8 +122,9 @@ def _surroundings(
     level = sum(basis[..., k, None] * np.asarray(c) for k, c in enumerate(background.level))  # (t, w, 3)
     slope = sum(basis[..., k, None] * np.asarray(c) for k, c in enumerate(background.slope))
     rise = up[:, None] / np.sqrt(1 + right * right) / edge  # (h, w)
-    image = np.asarray(level)[:, None] + rise[None, :, :, None] * np.asarray(slope)[:, None]
-    return np.asarray(np.clip(image, 0.0, 1.0), dtype=np.float64)
+    image: npt.NDArray[np.float64] = rise[None, :, :, None] * np.asarray(slope)[:, None]
+    image += np.asarray(level)[:, None]
+    return np.clip(image, 0.0, 1.0, out=image)
 
 
 def _placed(

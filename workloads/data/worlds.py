@@ -53,9 +53,10 @@ class World:
         """The true frames at `poses`, (t, h, w, 3) uint8, with or without the object."""
         return np.concatenate([part.frames() for part in self._drawn(poses, with_object)])
 
-    def object_mask(self, poses: Poses) -> npt.NDArray[np.bool_]:
-        """Pixels at least half covered by the object, (t, h, w)."""
-        return np.concatenate([part.salient_mask() for part in self._drawn(poses)])
+    def frames_and_masks(self, poses: Poses) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """The frames, and in each the pixels at least half covered by the object, (t, h, w)."""
+        parts = [(part.frames(), part.salient_mask()) for part in self._drawn(poses)]
+        return np.concatenate([frames for frames, _ in parts]), np.concatenate([masks for _, masks in parts])
 
     def depth(self, poses: Poses) -> npt.NDArray[np.float32]:
         """Distance of what fills most of a pixel, (t, h, w) float32, metres; `render.FAR_M` for the background."""
@@ -91,10 +92,10 @@ class World:
 
     def refusal(self) -> str | None:
         """Why this world cannot be a case of the judged branches, or None if it can (study.md section 7, return)."""
-        mask = self.object_mask(self.first_pose)[0]
+        (frame,), (mask,) = self.frames_and_masks(self.first_pose)
         if mask.sum() < OBJECT_PIXELS:
             return f"the object covers {int(mask.sum())} pixels, fewer than {OBJECT_PIXELS}"
-        image = self.frames(self.first_pose)[0] / 255.0
+        image = frame / 255.0
         stands_out = contrast(image, mask) - contrast(self.frames(self.first_pose, with_object=False)[0] / 255.0, mask)
         if stands_out < OBJECT_CONTRAST:
             return f"the object's contrast is {stands_out:.2f}, less than {OBJECT_CONTRAST}"

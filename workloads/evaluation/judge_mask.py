@@ -75,7 +75,7 @@ class Views:
 def views_around(world: Scene, source: Poses, poses: Poses) -> Views:
     """Draw the truth around `poses` (n); `source` is one pose, that of the source frame."""
     views = Poses.concatenate([turned(poses[i], float(offset)) for i in range(len(poses)) for offset in OFFSETS_DEG])
-    true, objects = world.frames(views), world.object_mask(views)
+    true, objects = world.frames_and_masks(views)
     surroundings = seen_from(world, source, views) & ~dilated(objects, 1)
     grid = (len(poses), len(OFFSETS_DEG))
     return Views(
@@ -96,13 +96,16 @@ def judge(views: Views, frames: Frames) -> Scores:
     if not len(frames) or frames.shape != views.true[:, 0].shape:
         raise ValueError(f"the judge needs a frame for each view and at least one, got {frames.shape}")
     generated = frames.astype(np.float64) / 255.0
+    found = [
+        _view(generated[i], views.true[i] / 255.0, views.surroundings[i], views.objects[i]) for i in range(len(frames))
+    ]
+    looked_at = views.poses[[i * len(OFFSETS_DEG) + at for i, (_, at) in enumerate(found)]]
+    bare = views.world.frames(looked_at, with_object=False) / 255.0
     rows = []
-    for i in range(len(frames)):
-        image, surroundings, objects = views.true[i] / 255.0, views.surroundings[i], views.objects[i]
-        view, at = _view(generated[i], image, surroundings, objects)
-        scene = _scene(generated[i], image[at], surroundings[at])
-        without = views.world.frames(views.poses[i * len(OFFSETS_DEG) + at], with_object=False)[0] / 255.0
-        presence, appearance = _object(generated[i], image[at], without, objects[at])
+    for i, (view, at) in enumerate(found):
+        true = views.true[i, at] / 255.0
+        scene = _scene(generated[i], true, views.surroundings[i, at])
+        presence, appearance = _object(generated[i], true, bare[i], views.objects[i, at])
         rows.append((appearance, presence, view, scene))
     appearance, presence, view, scene = np.asarray(rows).T
     judged = np.isfinite(presence)

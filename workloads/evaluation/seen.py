@@ -19,8 +19,8 @@ class Scene(Protocol):
         """The true frames, (t, h, w, 3); without its salient object if asked."""
         ...
 
-    def object_mask(self, poses: Poses) -> npt.NDArray[np.bool_]:
-        """The salient object's pixels, (t, h, w)."""
+    def frames_and_masks(self, poses: Poses) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """The true frames, and the salient object's pixels in each, (t, h, w)."""
         ...
 
     def depth(self, poses: Poses) -> npt.NDArray[np.float32]:

@@ -29,7 +29,7 @@ class RmsNorm(torch.autograd.Function):
         normed, scale, weight = ctx.saved_tensors
         along = gradient * normed
         to_weight = along.flatten(0, along.dim() - weight.dim() - 1).sum(0)
-        mean = (along * weight).mean(-1, keepdim=True)
+        mean = along.mul_(weight).mean(-1, keepdim=True)
         return torch.addcmul(gradient * weight, normed, mean, value=-1).mul_(scale), to_weight, None
 
 

@@ -25,6 +25,7 @@ from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
 from workloads.contract.workload import StageSpec, Workload
+from workloads.runtime.allocator import keep_freed_memory
 from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.fault_points import point
 from workloads.runtime.masking import mask, secrets_of
@@ -71,6 +72,7 @@ def run_request(request: Request) -> int:
     Returns:
         The exit code, one of `EXIT_CODES`.
     """
+    keep_freed_memory()
     rank = request.rendezvous.rank
     work = Path(request.work)
     work.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,8 @@ OOM_SCORE = 800  # a rank is killed before its server, its host and the driver
 PR_SET_PDEATHSIG = 1
 READ_BYTES = 1 << 16
 MAX_DESCRIPTORS = 8  # of one line
+OF_EVERY_JOB = ("threadpoolctl",)
+"""Modules that `run_request` imports itself, once it knows what the stage computes with."""
 
 
 @dataclass
@@ -294,7 +296,7 @@ def preload(workload: str, stages: Sequence[str] = ()) -> tuple[str, ...]:
     found = load_workload(workload)
     chosen = [stage for stage in found.stages if stage.name in stages or not stages]
     before = [module for stage in chosen for module in stage.preload]
-    return (*found.preload, *before, *(stage.module for stage in chosen))
+    return (*found.preload, *OF_EVERY_JOB, *before, *(stage.module for stage in chosen))
 
 
 def main(imports: Sequence[str]) -> int:

@@ -67,7 +67,9 @@ def set_up(torch: Any, execution: Execution, local_rank: int) -> None:
     if torch.get_num_interop_threads() != 1:
         torch.set_num_interop_threads(1)
     if execution.deterministic:
-        torch.use_deterministic_algorithms(True)
+        # As `use_deterministic_algorithms(True)`, which also imports the compiler, to set a switch of it: a second of a
+        # processor in each job. Nothing here is compiled.
+        torch.set_deterministic_debug_mode("error")
         # Filling uninitialised memory costs time and changes no bit of a result.
         torch.utils.deterministic.fill_uninitialized_memory = False
         torch.backends.cudnn.benchmark = False

@@ -62,6 +62,8 @@ _SCORES = (
 
 _JUDGE_VARIABLES = ("ECHO_MATRIX_JUDGE_*",)
 
+_VIDEO = ("av.subtitles.stream",)  # PyAV imports it with the first video
+
 # Guessed durations are of the laptop profile, which is run before anything was measured; FLOPs tell those of `train`
 # and `evaluate` (`flops`).
 STAGES = (
@@ -138,7 +140,11 @@ STAGES = (
         whole_checkpoints=True,
         reshard="workloads.training.reshard",
         # The first optimiser imports torch._dynamo and torch._inductor: 1.6 s per job if they are not preloaded.
-        preload=("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed"),
+        preload=(
+            *("torch._dynamo", "torch._inductor", "workloads.training.without_mlflow", "deepspeed"),
+            *("deepspeed.comm.mori", "deepspeed.module_inject.auto_ep_layer", "numpy.ctypeslib"),  # by its engine
+            *_VIDEO,
+        ),
     ),
     StageSpec(
         name="evaluate",
@@ -149,6 +155,7 @@ STAGES = (
         branches=BRANCHES,
         smoke=True,
         tracked=True,
+        preload=_VIDEO,
         files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
         images="strips",
         videos="samples",
@@ -188,6 +195,7 @@ STAGES = (
         seconds_guess=5.0,
         smoke=True,
         tracked=True,
+        preload=_VIDEO,
         files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
         images="strips",
         videos="samples",

@@ -22,6 +22,13 @@ from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS, row_from
 from workloads.study.sections import Branches, Controls
 from workloads.study.stages import REVISIONS, STAGES
 
+IMPORTED_LATE = (
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Png", "Ppm")),  # with the first picture
+    "numpy.ma",  # with the first median
+    "encodings.cp437",  # with the first archive
+)
+"""What libraries import on first use: in each job anew, were it not preloaded."""
+
 
 class EchoMemory(Workload):
     """The study of arXiv:2606.09803: one video diffusion transformer, many memories."""
@@ -83,7 +90,7 @@ WORKLOAD = EchoMemory(
     rows_key="memory",
     row_controls=MEMORY_CONTROLS,
     revisions=REVISIONS,
-    preload=("numpy", "PIL.Image", "safetensors.torch", "torch"),
+    preload=("numpy", *IMPORTED_LATE, "safetensors.torch", "torch"),
     derived=DERIVED,
     report="workloads.study.report",
     template=("workloads.study", "templates/matrix.yaml"),

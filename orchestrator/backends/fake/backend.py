@@ -35,6 +35,8 @@ class Act:
     """Step of the checkpoint it leaves when it does not end well; 0: none."""
     error: Failure | None = None
     """Written into result.json where it ends with an error."""
+    failed_on: str = ""
+    """Where it does not end well: the host of several that it is to be charged to."""
     requeued: bool = False
     """When it has ended, the backend starts the job again by itself, as another attempt."""
 
@@ -112,11 +114,12 @@ class FakeBackend:
             raise BackendError("the fake backend is closed; make a new one")
         names = {host.name for host in self._hosts}
         for submission in submissions:
-            if submission.placement.host not in names:
-                raise BackendError(
-                    f"attempt {submission.attempt!r} is placed on host {submission.placement.host!r}; "
-                    f"there are {', '.join(map(repr, sorted(names)))}"
-                )
+            for host in submission.placement.hosts:
+                if host not in names:
+                    raise BackendError(
+                        f"attempt {submission.attempt!r} is placed on host {host!r}; "
+                        f"there are {', '.join(map(repr, sorted(names)))}"
+                    )
             if submission.attempt in self._cluster.attempts:
                 raise BackendError(f"attempt {submission.attempt!r} was submitted before; every try has its own id")
         now = self._now()
@@ -192,6 +195,7 @@ class FakeBackend:
                 started=running.started,
                 ended=running.ended,
                 successor=running.successor,
+                failed_on="" if running.ending == "ok" else running.act.failed_on,
             )
         if running.act.script in ("unknown", "missing") and now >= running.until:
             return Report(attempt=attempt, phase="unknown" if running.act.script == "unknown" else "missing")

@@ -16,8 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.ray.gang import ActorExchange
 from orchestrator.host.attempt_files import read_pieces
 from orchestrator.host.description import node_of
+from orchestrator.host.exchange import NodeNews
 from orchestrator.host.libraries import library_versions
 from orchestrator.host.machine import VISIBLE, visible_devices
 
@@ -45,7 +47,9 @@ class Host:
             )
         visible = visible_devices(os.environ.get(VISIBLE, "")) if devices else ()
         self._digest = settings["digest"]
-        self._node = node_of(settings, visible=visible, records_endings=True)
+        self._exchanges: dict[str, ActorExchange] = {}
+        address = "" if settings["address"] == "local" else _address_of_node()
+        self._node = node_of(settings, visible=visible, records_endings=True, address=address)
         self._contacted = self._wanted = time.monotonic()
         self._leaving = threading.Event()
         if settings["address"] != "local":
@@ -77,11 +81,29 @@ class Host:
         """Whether the warm server has imported everything; why it was given up, if it was."""
         return self._node.server_ready, self._node.server_failure
 
-    def start(self, submissions: Sequence[Mapping[str, Any]]) -> None:
-        """Take attempts."""
+    def start(
+        self, submissions: Sequence[Mapping[str, Any]], peers: Mapping[str, Mapping[int, Any]] | None = None
+    ) -> None:
+        """Take attempts, or this host's shares of them (`gang.shares_of`).
+
+        Args:
+            submissions: as JSON.
+            peers: attempt -> number -> host actor, of attempts over several hosts.
+        """
         self._wanted = time.monotonic()
         for submission in submissions:
-            self._node.start(submission)
+            attempt = str(submission["attempt"])
+            if attempt in self._exchanges or not (peers and attempt in peers):
+                self._node.start(submission)
+                continue
+            exchange = ActorExchange(attempt, submission["node"]["node"], peers[attempt])
+            self._exchanges[attempt] = exchange
+            self._node.start(submission, exchange)
+
+    def told(self, attempt: str, _by: int) -> NodeNews | None:
+        """What this host tells the others of an attempt; None: it does not know it (yet)."""
+        exchange = self._exchanges.get(attempt)
+        return None if exchange is None else exchange.told
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Drop what the driver has recorded, and report the rest.
@@ -91,6 +113,8 @@ class Host:
         """
         self._contacted = time.monotonic()
         self._node.forget(forget)
+        for attempt in forget:
+            self._exchanges.pop(attempt, None)
         return self._node.poll()
 
     def files(self, wanted: Mapping[str, Mapping[str, Any]], limit: int) -> dict[str, dict[str, Any]]:
@@ -142,6 +166,13 @@ class Host:
         deadline = time.monotonic() + PUBLISH_S + self._node.longest_grace()
         while self._node.busy and time.monotonic() < deadline:
             time.sleep(LOOK_S)
+
+
+def _address_of_node() -> str:
+    """The address at which Ray's own processes reach this node."""
+    from ray.util import get_node_ip_address
+
+    return str(get_node_ip_address())
 
 
 def release_node() -> None:

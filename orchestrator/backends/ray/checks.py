@@ -1,12 +1,12 @@
 """Health checks of Ray for `doctor`: is it installed, does a standing one answer, is there room for an embedded one."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
+from orchestrator.backends.ray.address import check_token, place_of
 from orchestrator.backends.ray.session import NAME, session_folders
 from orchestrator.backends.ray.settings import ray_settings
 from orchestrator.backends.ray.socket_folder import socket_parent
@@ -16,7 +16,6 @@ from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive
 from orchestrator.requirements import install_command
 
-ANSWER_S = 5.0
 TEMPORARY_GIB = 1.0
 SHARED_MIB = 64
 
@@ -31,20 +30,16 @@ def connection(run: PlannedRun) -> Iterator[CheckResult]:
     if settings.embedded:
         yield ok(f"ray {version}, started by each run")
         return
-    address = settings.address
-    if address == "auto":
-        place = run.environment.get("RAY_ADDRESS", "")
-        if not place:
-            yield ok(f"ray {version}, address auto: Ray looks for a cluster on this machine")
-            return
-        address = place
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        yield bad(f"ray.address is {address!r}", "allowed: local, auto, HOST:PORT")
-    elif (why := _refused(host, int(port))) is not None:
-        yield bad(f"nothing answers on {address}: {why}", "ray start --head there, or ray.address: local")
-    else:
-        yield ok(f"ray {version}, {address} answers")
+    try:
+        place = place_of(settings.address, run.environment)
+        check_token(run.environment)
+    except BackendError as error:
+        why, _, remedy = str(error).partition("; ")
+        yield bad(why, remedy)
+        return
+    yield ok(
+        f"ray {version}, " + ("Ray looks for a cluster on this machine" if place == "auto" else f"{place} answers")
+    )
 
 
 def temporary(run: PlannedRun) -> Iterator[CheckResult]:
@@ -76,11 +71,3 @@ def leftovers() -> Iterator[CheckResult]:
     ]
     if dead:
         yield warning(f"{len(dead)} folders of dead Ray sessions, such as {dead[0]}", "the next `run` removes them")
-
-
-def _refused(host: str, port: int) -> str | None:
-    try:
-        with socket.create_connection((host, port), timeout=ANSWER_S):
-            return None
-    except OSError as error:
-        return error.strerror or type(error).__name__

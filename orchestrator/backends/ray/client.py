@@ -22,7 +22,7 @@ from orchestrator.backends.protocol import Adoption, Autoscaling, HostShare, Pla
 from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
-from orchestrator.backends.ray.settings import RaySettings
+from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.environment import RAY, passed, patterns_of_hosts
@@ -36,7 +36,6 @@ OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
 MAX_UNANSWERED = 8  # questions in a row without an answer until the child is given up
 STARTS = 3  # in a row that may fail
-MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 
 
 class RayBackend:
@@ -92,9 +91,9 @@ class RayBackend:
 
     def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Take what waits to the autoscaler with the next `hosts`; where nothing does, ask it for nothing at once."""
-        needs: Counter[tuple[int, int, float]] = Counter()
+        needs: Counter[tuple[int, int, float, int]] = Counter()
         for (_, one), number in jobs.items():
-            needs[one.cpus, one.devices, one.memory_gib] += number
+            needs[one.cpus, one.devices, one.memory_gib, one.nodes or 1] += number
         with self._lock:
             before, self._waiting = self._waiting, [{"need": need, "number": needs[need]} for need in needs]
             if before and not needs:

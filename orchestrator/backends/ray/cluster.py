@@ -19,6 +19,7 @@ import ray
 from orchestrator.backends.ray.apart import NodesApart
 from orchestrator.backends.ray.connect import connect
 from orchestrator.backends.ray.demand import Demand
+from orchestrator.backends.ray.gang import GangReports, shares_of
 from orchestrator.backends.ray.growth import Need, Space, nodes_to_add, space_of
 from orchestrator.backends.ray.hosts import RayHost, remove_group
 from orchestrator.backends.ray.lost import Lost, ended_report
@@ -40,10 +41,11 @@ class RayCluster:
 
     def __init__(self, settings: Mapping[str, Any], folder: Path | None) -> None:
         self._embedded = settings["address"] == "local"
-        self._host_of: dict[str, RayHost | str] = {}
-        """Attempt -> host; the name alone where no host of that name lived when it was adopted."""
+        self._hosts_of: dict[str, tuple[RayHost | str, ...]] = {}
+        """Attempt -> hosts, that of rank 0 first; the name alone where none of that name lived when it was adopted."""
         self._work_of: dict[str, Path] = {}
         self._lost = Lost()
+        self._gangs = GangReports()
         self._apart = NodesApart()
         self._drain_looked = time.monotonic()
         self.session = connect(settings, folder)
@@ -51,7 +53,7 @@ class RayCluster:
         self._types = settings["node_types"]
         self._demand = Demand(self._types) if self._types else None
         self._needs: dict[str, Need] = {}
-        """What live attempts hold of their hosts."""
+        """What live attempts hold of each of their hosts."""
 
     def hosts(self, waiting: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The shares of the hosts that take attempts, as JSON, and what the autoscaler was asked for, for people.
@@ -80,9 +82,9 @@ class RayCluster:
         stay = [host for host in self._hosts.living if host.node not in self._hosts.draining]
         free = {host.token: space_of(host.share()) for host in stay}
         for attempt, need in self._needs.items():
-            host = self._host_of.get(attempt)
-            if isinstance(host, RayHost) and host.token in free:
-                free[host.token].take(need)
+            for host in self._hosts_of.get(attempt, ()):
+                if isinstance(host, RayHost) and host.token in free:
+                    free[host.token].take(need)
         return list(free.values())
 
     def ready_hosts(self) -> tuple[list[dict[str, Any]], str]:
@@ -109,67 +111,66 @@ class RayCluster:
         """
         current = {host.name: host for host in self._hosts.living if host.current}
         by_host: dict[str, list[Mapping[str, Any]]] = {}
+        hosts_of: dict[str, list[str]] = {}
+        needs: dict[str, Need] = {}
         for submission in submissions:
-            by_host.setdefault(submission["placement"]["host"], []).append(submission)
+            for share in shares_of(submission):
+                name = share["placement"]["host"]
+                by_host.setdefault(name, []).append(share)
+                needs[share["attempt"]] = need_on_a_host(share)
+                hosts_of.setdefault(submission["attempt"], []).append(name)
         for name in by_host:
             if name not in current:
                 raise BackendError(f"there is no host {name!r}; there are {', '.join(map(repr, current)) or 'none'}")
-        tickets = {}
+        peers = {
+            attempt: {number: current[name].actor for number, name in enumerate(names)}
+            for attempt, names in hosts_of.items()
+            if len(names) > 1
+        }
         for name, group in by_host.items():
-            current[name].actor.start.remote(group)
-            for submission in group:
-                attempt = submission["attempt"]
-                self._host_of[attempt] = current[name]
-                self._work_of[attempt] = Path(submission["request"]["work"])
-                self._needs[attempt] = need_on_a_host(submission)
-                tickets[attempt] = f"{self.session}/{name}/{current[name].token}/{attempt}"
+            own = {share["attempt"]: peers[share["attempt"]] for share in group if share["attempt"] in peers}
+            current[name].actor.start.remote(group, own)
+        tickets = {}
+        for submission in submissions:
+            attempt = submission["attempt"]
+            hosts = tuple(current[name] for name in hosts_of[attempt])
+            self._hosts_of[attempt] = hosts
+            self._work_of[attempt] = Path(submission["request"]["work"])
+            self._needs[attempt] = needs[attempt]
+            tokens = "+".join(host.token for host in hosts)
+            tickets[attempt] = f"{self.session}/{hosts[0].name}/{tokens}/{attempt}"
         return tickets
 
     def adopt(self, attempts: Sequence[Mapping[str, Any]]) -> None:
         """Answer for attempts of an earlier driver (`Adoption` as JSON)."""
         for one in attempts:
-            parts = one["ticket"].split("/")
-            name, token = (parts[1], parts[2]) if len(parts) == 4 else (one["placement"]["host"], "")
-            found = [host for host in self._hosts.living if host.name == name and token in ("", host.token)]
-            self._host_of[one["attempt"]] = found[0] if found else name
+            ticket, placement = one["ticket"].split("/"), one["placement"]
+            names = [part["host"] for part in (placement, *placement["others"])]
+            tokens = ticket[2].split("+") if len(ticket) == 4 else [""] * len(names)
+            self._hosts_of[one["attempt"]] = tuple(map(self._living_host, names, tokens))
             self._work_of[one["attempt"]] = Path(one["work"])
-            held = one["placement"]
-            self._needs[one["attempt"]] = Need(held["cpus"], len(held["devices"]), 0.0)
+            self._needs[one["attempt"]] = Need(placement["cpus"], len(placement["devices"]), 0.0)
 
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is known of all attempts that were not forgotten."""
         for attempt in forget:
-            self._host_of.pop(attempt, None)
+            self._hosts_of.pop(attempt, None)
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
+            self._gangs.forget(attempt)
             self._apart.forget(attempt)
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts.living if host.identity is not None]
         answers = self._hosts.ask(started, lambda host: host.actor.poll.remote(list(forget)))
-        self._apart.fetch(self._hosts, answers, self._host_of, self._work_of)
+        # Of several hosts none is apart.
+        first = {attempt: hosts[0] for attempt, hosts in self._hosts_of.items()}
+        self._apart.fetch(self._hosts, answers, first, self._work_of)
         self._stop_on_draining_nodes()
-        known: dict[str, dict[str, Any]] = {}
         for host in started:
             answer = answers.get(host.token)
-            if answer is not None:
-                known.update(answer)
-                if all(one["phase"] == "ended" for one in answer.values()):
-                    self._hosts.end_if_outdated(host)
-        reports = {}
-        for attempt, of in self._host_of.items():
-            answered = known.get(attempt)
-            if answered is None:
-                reports[attempt] = self._report_unanswered(attempt, of, answers)
-            elif isinstance(of, RayHost) and of.apart:
-                reports[attempt] = self._apart.report(answered, of)
-            else:
-                reports[attempt] = answered
-            if reports[attempt]["phase"] == "ended":
-                self._needs.pop(attempt, None)
-            drained = isinstance(of, RayHost) and of.node in self._hosts.draining
-            if drained and reports[attempt]["phase"] == "ended":
-                reports[attempt] = _preempted(reports[attempt])
-        return reports
+            if answer is not None and all(one["phase"] == "ended" for one in answer.values()):
+                self._hosts.end_if_outdated(host)
+        return {attempt: self._report(attempt, hosts, answers) for attempt, hosts in self._hosts_of.items()}
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save and end."""
@@ -194,22 +195,48 @@ class RayCluster:
     def _by_actor(self, attempts: Sequence[str]) -> list[tuple[Any, list[str]]]:
         chosen: dict[str, tuple[Any, list[str]]] = {}
         for attempt in attempts:
-            host = self._host_of.get(attempt)
-            if isinstance(host, RayHost) and host.died_at is None:
-                chosen.setdefault(host.token, (host.actor, []))[1].append(attempt)
+            for host in self._hosts_of.get(attempt, ()):
+                if isinstance(host, RayHost) and host.died_at is None:
+                    chosen.setdefault(host.token, (host.actor, []))[1].append(attempt)
         return list(chosen.values())
 
-    def _report_unanswered(self, attempt: str, host: RayHost | str, answers: Mapping[str, Any]) -> dict[str, Any]:
-        """The report of an attempt that no answer mentions."""
+    def _living_host(self, name: str, token: str) -> RayHost | str:
+        """The host of this name, and of this token where there is one; the name where none lives."""
+        found = [host for host in self._hosts.living if host.name == name and token in ("", host.token)]
+        return found[0] if found else name
+
+    def _report(
+        self, attempt: str, hosts: Sequence[RayHost | str], answers: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The report of an attempt from what its hosts have answered; token -> answer."""
+        shares = [self._report_of(attempt, number, host, answers) for number, host in enumerate(hosts)]
+        lost = {number: _name(host) for number, host in enumerate(hosts) if _is_lost(host)}
+        report = shares[0] if len(shares) == 1 else self._gangs.report(attempt, shares, lost)
+        if report["phase"] == "ended":
+            self._needs.pop(attempt, None)
+        living = [host for host in hosts if isinstance(host, RayHost)]
+        for host in living:
+            if report.get("ending") == "node_lost" and host.name == report.get("failed_on"):
+                host.suspected = True  # Ray takes a while to find out that a node is gone
+        drained = any(host.node in self._hosts.draining for host in living)
+        return _preempted(report) if drained and report["phase"] == "ended" else report
+
+    def _report_of(
+        self, attempt: str, number: int, host: RayHost | str, answers: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The report of an attempt's share, the one of this number, as its host answered or as is known without."""
         work = self._work_of[attempt]
         if isinstance(host, str):
             why = f"the host {host} has ended"
-            return self._lost.report(attempt, work, ending="node_lost", why=why)
+            return self._lost.report(attempt, work, number, ending="node_lost", why=why)
         if host.died_at is not None:
-            return self._lost.report(attempt, work, ending=host.ending, why=host.why)
+            return self._lost.report(attempt, work, number, ending=host.ending, why=host.why)
         if host.token not in answers:
             return {"attempt": attempt, "phase": "unknown", "detail": f"the host on {host.name} does not answer"}
-        known = ended_report(attempt, work)
+        answered = answers[host.token].get(attempt)
+        if answered is not None:
+            return self._apart.report(answered, host) if host.apart else dict(answered)
+        known = ended_report(attempt, work, number)
         return known or {"attempt": attempt, "phase": "missing", "detail": f"the host on {host.name} does not know it"}
 
     def _stop_on_draining_nodes(self) -> None:
@@ -220,14 +247,22 @@ class RayCluster:
         draining = set(ray._private.state.state.get_draining_nodes())
         for host in self._hosts.living:
             if host.node in draining - self._hosts.draining:
-                own = [attempt for attempt, of in self._host_of.items() if of is host]
-                host.actor.stop.remote(own)
+                self.stop([attempt for attempt, hosts in self._hosts_of.items() if host in hosts])
         self._hosts.draining |= draining
 
 
-def need_on_a_host(submission: Mapping[str, Any]) -> Need:
-    """What an attempt holds of its host."""
-    return Need(*(submission["resources"][key] for key in ("cpus", "devices", "memory_gib")))
+def _name(host: RayHost | str) -> str:
+    return host if isinstance(host, str) else host.name
+
+
+def _is_lost(host: RayHost | str) -> bool:
+    return isinstance(host, str) or host.died_at is not None
+
+
+def need_on_a_host(share: Mapping[str, Any]) -> Need:
+    """What an attempt, or its share, holds of its host."""
+    placement = share["placement"]
+    return Need(placement["cpus"], len(placement["devices"]), share["resources"]["memory_gib"])
 
 
 def _preempted(report: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from orchestrator.backends.ray.address import check_reachable, unusable
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE
 from orchestrator.backends.ray.hosts import NAMESPACE
 from orchestrator.errors import BackendError
-
-CONNECT_S = 5.0
 
 
 def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
@@ -37,35 +35,14 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
             **quiet,
         )
         return folder.parent.name  # Ray's own folder lies in one that is named by its owner
-    _check_reachable(settings["address"])
+    address = settings["address"]
+    if address != "auto":
+        check_reachable(address)
     try:
         # Ray puts the current folder on the import path of its processes on all nodes, and ours is the study's code.
         with contextlib.chdir(os.sep):
-            ray.init(address=settings["address"], **quiet)
+            ray.init(address=address, **quiet)
     except (RayError, OSError, RuntimeError, ValueError) as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise BackendError(_refused(settings["address"], first)) from error
+        raise BackendError(unusable(address, first)) from error
     return str(ray.get_runtime_context().gcs_address).replace("/", "_")
-
-
-def _check_reachable(address: str) -> None:
-    """Check that something listens: Ray itself would retry for minutes.
-
-    Raises:
-        BackendError: nothing does.
-    """
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
-        return  # `auto`: Ray looks for one on this machine
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise BackendError(_refused(address, str(error))) from error
-
-
-def _refused(address: str, why: str) -> str:
-    return (
-        f"ray.address is {address!r}, and no Ray cluster can be used there: {why}; start one "
-        "(docs/how-to/ray-cluster.md), set RAY_AUTH_MODE to token or disabled as it was started with, or set "
-        "ray.address to local"
-    )

@@ -14,9 +14,10 @@ from shlex import quote
 from orchestrator.backends.ray.environment import join_environment
 from orchestrator.errors import SiteError
 from orchestrator.host.children import import_path, python_command
+from orchestrator.requirements import require_libraries
 
-UNSEEN = 3
-"""Exit code of a job whose machine does not see the study's folder."""
+UNSEEN = 2
+"""Exit code of a job whose machine does not see the study's folder, as of a run with bad input."""
 ENDED = {"SUCCEEDED": 0, "FAILED": 1, "STOPPED": 130}
 """Status of a Ray job that has ended -> exit code, where Ray tells none."""
 
@@ -33,7 +34,9 @@ class DriverJob:
 
         Raises:
             SiteError: nothing answers there, or it refuses the token.
+            RequirementError: a library is missing here.
         """
+        require_libraries(("ray", "pydantic"), "a controller on a Ray cluster")
         os.environ.update(join_environment())
         os.environ.pop("RAY_ADDRESS", None)  # the client would take it instead of ours
         from ray.job_submission import JobSubmissionClient
@@ -98,7 +101,8 @@ def driver_command(arguments: Sequence[str], *, python: str, code: Path, seen: P
     """
     home = seen.parent
     unseen = (
-        f"this machine does not see the study's folder {home}: put ECHO_MATRIX_HOME on a file system that it shares"
+        f"the cluster's head does not see the study's folder {home}: put ECHO_MATRIX_HOME on a file system that it "
+        "shares, or submit the run by `ray job submit` (docs/how-to/driver-on-the-cluster.md)"
     )
     path, words = import_path(code, {}), shlex.join(python_command("orchestrator.cli", *arguments)[1:])
     return "; ".join(

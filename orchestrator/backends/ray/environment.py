@@ -21,6 +21,10 @@ is named for systems whose firewalls ask about every port, and holds on all (`ge
 """
 HOST_LABEL = "echo-matrix-host"
 """Label of a node that its starter has named: the name of its host."""
+CLUSTER = "cluster"
+"""`HostShare.group`: the hosts of one cluster share jobs."""
+EXCHANGE_GROUP = "exchange"
+"""Concurrency group of a host in which it answers other hosts: a disk that hangs does not make it look lost to them."""
 OBJECT_STORE = 80 << 20
 """Bytes; messages are small, and Ray takes no less than 75 MiB."""
 

@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from orchestrator.backends.ray import entry
 from orchestrator.backends.ray.actor import Host
 from orchestrator.backends.ray.entry import class_of_host
-from orchestrator.backends.ray.environment import HOST_LABEL
+from orchestrator.backends.ray.environment import CLUSTER, EXCHANGE_GROUP, HOST_LABEL
 from orchestrator.errors import BackendError
 from orchestrator.host import code_archive
 from orchestrator.host.code_archive import pack_code
@@ -50,6 +50,8 @@ class RayHost:
     actor: Any
     hello: Any
     """Ray's reference to its identity, which is there once it has started."""
+    sharing: str | None = CLUSTER
+    """`HostShare.group`, where it sees the study's folder: ranks of one job write their parts of checkpoints there."""
     began: float = field(default_factory=time.monotonic)
     identity: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
@@ -60,6 +62,8 @@ class RayHost:
     current: bool = False
     """It runs the driver's code with the driver's libraries, and takes attempts."""
     asked_to_end: bool = False
+    suspected: bool = False
+    """Other hosts of an attempt have lost it, and it has not answered since."""
     died_at: float | None = None
     """Monotonic clock, s."""
     ending: str = "node_lost"
@@ -73,7 +77,8 @@ class RayHost:
 
     def share(self) -> dict[str, Any]:
         """As the fields of a `HostShare`."""
-        return {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+        share = {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
+        return share | {"group": None if self.apart else self.sharing}
 
 
 def put_code(settings: Mapping[str, Any]) -> list[Any]:
@@ -117,7 +122,8 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any], code: Seque
     }
     if not embedded and VARIABLE in os.environ:  # a worker of an embedded Ray inherits it
         options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
-    actor = ray.remote(class_of_host(vars(Host))).options(**options).remote(settings, devices, code)
+    host: Any = ray.remote(concurrency_groups={EXCHANGE_GROUP: 1})(class_of_host(vars(Host)))
+    actor = host.options(**options).remote(settings, devices, code)
     memory_gib = resources.get("memory", 0.0) / GIB
     return RayHost(
         name=name,
@@ -129,6 +135,7 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any], code: Seque
         group=group,
         actor=actor,
         hello=actor.hello.remote(),
+        sharing=None if embedded else CLUSTER,
     )
 
 

@@ -22,8 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.host.endings import read_ended
-from orchestrator.host.processes import end_leftovers, place_of
+from orchestrator.host.endings import ENDED, read_ended
+from orchestrator.host.exchange import node_file
+from orchestrator.host.processes import FILE, end_leftovers, place_of
 from workloads.contract.metrics import read_beat
 
 CONFIRM_DEATH_S = 5.0  # after a host's death until its ranks are gone, measured 4 s
@@ -34,28 +35,33 @@ class Lost:
     """Remembers since when each attempt has been without a host, and when its heartbeat last moved."""
 
     def __init__(self) -> None:
-        self._since: dict[str, float] = {}
+        self._since: dict[tuple[str, int], float] = {}
         self._beats: dict[str, tuple[Any, float]] = {}
 
     def forget(self, attempt: str) -> None:
         """An attempt whose end has been reported."""
-        self._since.pop(attempt, None)
+        for share in [share for share in self._since if share[0] == attempt]:
+            del self._since[share]
         self._beats.pop(attempt, None)
 
-    def report(self, attempt: str, work: Path, *, ending: str, why: str) -> dict[str, Any]:
-        """The fields of a `Report` of an attempt whose host Ray calls dead, because of `why`."""
-        known = ended_report(attempt, work)
+    def report(self, attempt: str, work: Path, node: int = 0, *, ending: str, why: str) -> dict[str, Any]:
+        """The fields of a `Report` of an attempt whose host Ray calls dead, because of `why`.
+
+        `node`: of several hosts, the number of the one whose share it is about.
+        """
+        known = ended_report(attempt, work, node)
         if known is not None:
             return known
         now = time.monotonic()
-        since = self._since.setdefault(attempt, now)
-        if now - since > CONFIRM_DEATH_S and self._gone(attempt, work, now):
+        since = self._since.setdefault((attempt, node), now)
+        if now - since > CONFIRM_DEATH_S and self._gone(attempt, work, node, now):
             return {"attempt": attempt, "phase": "ended", "ending": ending, "detail": why, "ended": time.time()}
         return {"attempt": attempt, "phase": "unknown", "detail": why}
 
-    def _gone(self, attempt: str, work: Path, now: float) -> bool:
-        if place_of(work) != "elsewhere":
-            return end_leftovers(work)
+    def _gone(self, attempt: str, work: Path, node: int, now: float) -> bool:
+        processes = node_file(FILE, node)
+        if place_of(work, processes) != "elsewhere":
+            return end_leftovers(work, processes)
         beat = read_beat(work)
         counter = beat.get("counter") if isinstance(beat, Mapping) else None
         seen, moved = self._beats.setdefault(attempt, (counter, now))
@@ -65,7 +71,7 @@ class Lost:
         return now - moved > STALLED_S
 
 
-def ended_report(attempt: str, work: Path) -> dict[str, Any] | None:
-    """What the host wrote when the attempt ended; None if it has written nothing."""
-    ended = read_ended(work, attempt)
+def ended_report(attempt: str, work: Path, node: int = 0) -> dict[str, Any] | None:
+    """What the host of this node wrote when the attempt ended; None if it has written nothing."""
+    ended = read_ended(work, attempt, node_file(ENDED, node))
     return None if ended is None else {"attempt": attempt, "phase": "ended", **ended}

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 
+from orchestrator.backends.ray.environment import CLUSTER
 from orchestrator.backends.ray.growth import Need, space_of
 from orchestrator.backends.ray.hosts import (
     RayHost,
@@ -57,7 +58,8 @@ class Membership:
     @property
     def taking(self) -> list[RayHost]:
         """Those that take attempts."""
-        return [host for host in self.living if host.current and host.node not in self.draining]
+        able = [host for host in self.living if host.current and not host.suspected]
+        return [host for host in able if host.node not in self.draining]
 
     def _name(self, node: Mapping[str, Any]) -> str:
         return host_name(node, embedded=self._embedded)
@@ -102,6 +104,7 @@ class Membership:
         # A host that has ended by itself must be seen to have, before anything is placed on it.
         answers = self.ask([host for host in self.living if host.identity], keep_alive, KEEP_ALIVE_S)
         for host in list(self.living):
+            host.suspected = host.suspected and host.token not in answers
             if not answers.get(host.token, True):
                 self.end_if_outdated(host)
         nodes = self._nodes()
@@ -127,7 +130,7 @@ class Membership:
         there = {host.name for host in self.taking}
         shares = [node_share(node, embedded=self._embedded) for node in self._nodes() if self._name(node) not in there]
         shares += [{**one, "name": f"a new {name}"} for name, one in self._types.items()]
-        return [{**share, "pending": True} for share in shares]
+        return [{**share, "pending": True, "group": CLUSTER} for share in shares]
 
     def collect_hellos(self) -> None:
         """Take the identities of hosts that have started since."""

@@ -1,21 +1,12 @@
 """The plug-in of Ray: attempts on an embedded Ray, or on a cluster that is there already."""
 
-import os
 from collections.abc import Callable
 
-from orchestrator.backends.plugin import (
-    BackendContext,
-    BackendPlugin,
-    LocalShare,
-    PlannedRun,
-    RemoteDriver,
-    excess_devices,
-)
+from orchestrator.backends.plugin import BackendContext, BackendPlugin, PlannedRun, RemoteDriver, SiteCapacity
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.ray.checks import connection, leftovers, temporary
-from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, complete, ray_settings
-from orchestrator.errors import SiteError
-from orchestrator.host.machine import VISIBLE
+from orchestrator.backends.ray.node_checks import nodes
+from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, complete, local_share, ray_settings
 from orchestrator.spec.cluster import Cluster
 
 
@@ -25,24 +16,16 @@ def _build(context: BackendContext, cluster: Cluster) -> Backend:
     return RayBackend(context, ray_settings(cluster))
 
 
-def _preflight(run: PlannedRun, _say: Callable[[str], None]) -> None:
-    """Refuse more devices than CUDA_VISIBLE_DEVICES names: Ray would end with a traceback.
+def _preflight(run: PlannedRun, say: Callable[[str], None]) -> SiteCapacity | None:
+    from orchestrator.backends.ray.preflight import preflight
 
-    Raises:
-        SiteError: says how many there are, and what to change.
-    """
-    share = _local_share(run.cluster)
-    if share is not None and VISIBLE in os.environ and any(job.resources.devices for job in run.jobs):
-        too_many = excess_devices(share)
-        if too_many is not None:
-            raise SiteError("; ".join(too_many))
+    return preflight(run, say)
 
 
-def _local_share(cluster: Cluster) -> LocalShare | None:
-    ray = ray_settings(cluster)
-    if not ray.embedded:
-        return None
-    return LocalShare(section=NAME, cpus=ray.cpus, devices=ray.devices, memory_gib=ray.memory_gib)
+def _preview(run: PlannedRun, say: Callable[[str], None]) -> SiteCapacity | None:
+    from orchestrator.backends.ray.preflight import preview
+
+    return preview(run, say)
 
 
 def _remote_driver(cluster: Cluster) -> RemoteDriver | None:
@@ -62,9 +45,10 @@ PLUGIN = BackendPlugin(
     outlives_driver=lambda cluster: not ray_settings(cluster).embedded,
     complete=complete,
     preflight=_preflight,
-    checks={"temporary": temporary, "ray": connection},
+    preview=_preview,
+    checks={"temporary": temporary, "ray": connection, "nodes": nodes},
     leftovers=leftovers,
-    local_share=_local_share,
+    local_share=local_share,
     remote_driver=_remote_driver,
     templates={name: (__package__, f"{name}.yaml") for name in (LOCAL, NAME)},
 )

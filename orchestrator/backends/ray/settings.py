@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.backends.plugin import LocalShare
 from orchestrator.spec.cluster import Cluster, SectionSource
 from workloads.contract.fields import Count, Natural, Positive
 
 NAME = "ray"
 LOCAL = "local"
+MEMORY_SHARE = 0.9  # of the machine's memory, where cluster/*.yaml names none
 SCRATCH_GIB = 50.0
 
 
@@ -73,3 +75,11 @@ def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
 def ray_settings(cluster: Cluster) -> RaySettings:
     """The section `ray`, or its defaults."""
     return cluster.section(NAME, RaySettings)
+
+
+def local_share(cluster: Cluster) -> LocalShare | None:
+    """What of this machine the jobs may use; None: they run elsewhere."""
+    ray = ray_settings(cluster)
+    if not ray.embedded:
+        return None
+    return LocalShare(section=NAME, cpus=ray.cpus, devices=ray.devices, memory_gib=ray.memory_gib)

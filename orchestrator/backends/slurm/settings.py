@@ -30,7 +30,7 @@ class SlurmStage:
     """What an attempt may take at most; None: `resources.STAGE.minutes`. Once jobs like it were measured, it asks SLURM
     for less."""
     least_minutes: Positive | None = None
-    """The least time limit that is asked for; with that of `minutes`, none is estimated."""
+    """The least time limit that is asked for; where it is `minutes` or more, none is estimated."""
     gpus: str | None = None
     """`--gpus-per-node`, such as `a100:4`; None: `resources.STAGE.devices`."""
     nodes: Count | None = None
@@ -86,7 +86,7 @@ class SlurmSettings:
     max_jobs: Count = 200
     """Attempts in the queue and running at once; the site's own limit holds as well."""
     max_waiting: Count = 50
-    """Of them, those that wait in the queue; others are submitted as these begin."""
+    """Of them, those that wait in the queue, but not for `at_once`; others are submitted as these begin."""
     poll_s: Positive = 10.0
     """Between two questions to SLURM."""
     pilot: PilotSettings | None = None

@@ -9,8 +9,11 @@ from orchestrator.backends.plugin import BackendPlugin, PlannedRun
 from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.commands.doctor import machine, services, state
 from orchestrator.commands.doctor.subject import Check, Subject
+from orchestrator.commands.unrunnable import unrunnable
+from orchestrator.host.code import CHECKOUT, code_files, digest_of
 from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import Cluster
+from orchestrator.spec.workload import package_of
 from orchestrator.study import Study
 from orchestrator.wording import counted
 from workloads.runtime.masking import mask, secrets_of
@@ -50,11 +53,18 @@ def _of_backend(plugin: BackendPlugin, check: Callable[[PlannedRun], Iterable[Ch
                 cluster_file=study.cluster_file,
                 matrix=study.matrix,
                 jobs=_open_jobs(study),
+                why_unrunnable=lambda capacity: unrunnable(_open_jobs(study), capacity),
                 environment=subject.environment,
+                store=study.store_location,
+                code_digest=_code_digest(study) if plugin.outlives_driver(study.cluster) else "",
             )
         )
 
     return run
+
+
+def _code_digest(study: Study) -> str:
+    return digest_of(code_files(CHECKOUT, package_of(study.plan.workload_name), study.home))
 
 
 def _where(cluster: Cluster) -> str:
@@ -111,5 +121,6 @@ def findings_text(found: Findings) -> str:
 
 def findings_json(found: Findings) -> dict[str, object]:
     """What `doctor --json` prints."""
-    checks = [{"check": name, **asdict(finding)} for name, finding in found]
+    shown = ({"check": name, **asdict(finding)} for name, finding in found)
+    checks = [{key: value for key, value in one.items() if key != "facts" or value} for one in shown]
     return {"version": 1, "worst": worst(found), "checks": checks}

@@ -160,7 +160,8 @@ def charges_words(charges: Charges, retries: RetrySettings) -> str:
 
 
 def _attempt_words(one: Attempt, known: Explanation) -> str:
-    where = f" on {one.host}" if one.host else ""
+    where = f" on {one.placement.where}" if one.host else ""
+    where += f", failed first on {one.failed_on}" if one.failed_on else ""
     at = one.started or one.intended
     words = [f"{one.id}{where}", local_time(at)]
     if one.started is not None:

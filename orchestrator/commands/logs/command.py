@@ -161,7 +161,7 @@ def follow_job(
                 return
             clock.sleep(POLL_S)
         attempt = newer[0]
-        out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.host}\n")
+        out.write(f"==> {job.label}: attempt {attempt.id} on {attempt.placement.where}\n")
 
 
 def _more_may_come(study: Study, job: Job, watcher: LeaseWatcher) -> bool:

@@ -1,18 +1,28 @@
 """`plan`: what would run, why, how long it would take, and what each row costs."""
 
+import os
+import sys
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
+from orchestrator.backends.plugin import PlannedRun
+from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, PlanOptions, RefreshOption, Selection, SmokeOption
 from orchestrator.commands.plan.planned_scripts import check_has_scripts, scripts_of, scripts_text
 from orchestrator.commands.refresh import find_withdrawals, standings_without, withdrawals_text
+from orchestrator.commands.unrunnable import unrunnable
+from orchestrator.errors import SiteError
+from orchestrator.plan.forecast import AHEAD
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
+from orchestrator.plan.job import Standing
 from orchestrator.plan.resolution import resolution_json, resolution_lines
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import counts, others_text, plan_json, plan_text
+from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 
 
@@ -31,7 +41,7 @@ def plan(
     """Show what would run, why, how long it would take, and what each row costs.
 
     With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
-    its memory or cannot be evaluated.
+    its memory or cannot be evaluated, or if a Ray cluster that answers has no node for it.
     """
     study = options.open(smoke=smoke, rows=selection.rows)
     if sbatch:
@@ -68,6 +78,33 @@ def plan(
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
+    say_what_is_missing(study, standings)
+
+
+def say_what_is_missing(study: Study, standings: Mapping[str, Standing]) -> None:
+    """Say what would keep a run of these jobs from starting.
+
+    Raises:
+        SiteError: the backend can be asked now, and could not run them.
+    """
+    run = PlannedRun(
+        home=study.home,
+        cluster=study.cluster,
+        cluster_file=study.cluster_file,
+        matrix=study.matrix,
+        jobs=[study.plan.jobs[job_id] for job_id, now in standings.items() if now.state in AHEAD],
+        environment=os.environ,
+    )
+    plugin = backend_plugin(study.cluster.backend)
+
+    def note(text: str) -> None:
+        print(f"note: {text}", file=sys.stderr)
+
+    capacity = plugin.preview(run, note)
+    if why := unrunnable(run.jobs, capacity):
+        if plugin.local_share(study.cluster) is None and capacity is not None and capacity.is_all:
+            raise SiteError(why)
+        note(f"cannot run there: {why}")  # the plan of a large profile is looked at on small machines
 
 
 COMMAND = Command(

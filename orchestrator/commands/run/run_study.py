@@ -15,7 +15,8 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
 from orchestrator.commands.run.opening import opening_text
-from orchestrator.errors import ArtifactMissing, LeaseError, StoreError, disk_errors
+from orchestrator.commands.unrunnable import unrunnable
+from orchestrator.errors import ArtifactMissing, LeaseError, SiteError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
@@ -142,6 +143,9 @@ def run_study(
                 on_accepted=record,
             )
             stopped = outcome.interrupted
+            if not stopped:  # the tracker sends the rest while the report is written
+                observer.finish()
+                tracker.hurry(TRACKING_END_S)
             with told_if_slow(view.say, "writing the report"):
                 settled = all(now.state == "done" for now in standings.values())
                 written = not stopped and report_of(
@@ -207,7 +211,11 @@ def _backend_of(
             takes_over=bool(open_attempts),
         )
         require_libraries_of(study, {job.stage: job.spec for job in jobs}.values())
-        plugin.preflight(planned, say)
+        capacity = plugin.preflight(planned, say)
+        if why := unrunnable(jobs, capacity):
+            if not planned.takes_over:
+                raise SiteError(why)
+            say(why)  # the attempts that are left may run on
         digest, _ = copy_code(study.home, extra=package_of(study.plan.workload_name))
         return plugin.build(context_of(study, digest, jobs, say), cluster)
 
@@ -292,6 +300,7 @@ class TrackerObserver:
         for job in self._plan.jobs.values():
             if job.spec.tracked and job.fingerprint in done and job.id not in self._passed:
                 self._tracker.job_changed(completed_change(job, self._store))
+                self._passed.add(job.id)
 
     def _question(self, event: Event) -> TimedCall[JobChange]:
         job = self._plan.jobs[event.job]

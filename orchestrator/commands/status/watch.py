@@ -99,7 +99,7 @@ def _running(study: Study, job: Job, now: Standing, attempt: Attempt, paces: dic
     return RunningAttempt(
         label=job.label,
         attempt=attempt.id,
-        host=attempt.host,
+        host=attempt.placement.where,
         phase=phase,
         step=step,
         of=of,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.protocol import Placement
 from orchestrator.plan.diff import History, document
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import Plan, State
@@ -31,7 +32,7 @@ from orchestrator.schedule.ledger.recorded_runs import (
     run_of,
     shape_of,
 )
-from orchestrator.schedule.ledger.schema import Attempt, JobRecord
+from orchestrator.schedule.ledger.schema import Attempt, JobRecord, others_from, others_json
 from orchestrator.schedule.retry_policy import CANCELLED, Charges
 from workloads.contract.request import Stage
 from workloads.runtime.masking import mask, secrets_of
@@ -46,7 +47,7 @@ class Ledger(LedgerFile):
     def prove(connection: sqlite3.Connection) -> None:
         """See `LedgerFile`."""
         for row in connection.execute(f"SELECT {', '.join(_ATTEMPT)} FROM attempts"):
-            if row[-1] != "[]":  # the only column with a grammar; making 60,000 attempts would take a second
+            if row[-2:] != ("[]", "[]"):  # only these have a grammar; making 60,000 attempts would take a second
                 _attempt_of(row)
         whole = [f"SELECT * FROM {table}" for table in ("jobs", "charges", "durations")]
         for query in (*whole, "SELECT label, fingerprint FROM plans"):
@@ -60,7 +61,8 @@ class Ledger(LedgerFile):
 
     def record_intent(self, attempt: Attempt) -> None:
         """Record an attempt before it is submitted."""
-        self._insert("attempts", {**vars(attempt), "devices": json.dumps(attempt.devices)})
+        texts = {"devices": json.dumps(attempt.devices), "others": json.dumps(others_json(attempt.others))}
+        self._insert("attempts", {**vars(attempt), **texts})
 
     def record_tickets(self, tickets: Mapping[str, str]) -> None:
         """Record the backend's tickets: attempt -> ticket."""
@@ -73,13 +75,20 @@ class Ledger(LedgerFile):
         self._write("UPDATE attempts SET started = ? WHERE id = ? AND started IS NULL", at, attempt)
 
     def record_end(
-        self, attempt: str, ending: str, at: float, detail: str = "", step: int = -1, signature: str = ""
+        self,
+        attempt: str,
+        ending: str,
+        at: float,
+        detail: str = "",
+        step: int = -1,
+        signature: str = "",
+        failed_on: str = "",
     ) -> None:
         """Record how an attempt ended; the first ending stays. Secrets in `detail` are masked."""
         self._write(
-            "UPDATE attempts SET ended = ?, ending = ?, detail = ?, step = ?, signature = ? "
+            "UPDATE attempts SET ended = ?, ending = ?, detail = ?, step = ?, signature = ?, failed_on = ? "
             "WHERE id = ? AND ending IS NULL",
-            *(at, ending, mask(detail, secrets_of(os.environ)), step, signature, attempt),
+            *(at, ending, mask(detail, secrets_of(os.environ)), step, signature, failed_on, attempt),
         )
 
     def attempts(self, fingerprint: str | None = None) -> list[Attempt]:
@@ -150,12 +159,12 @@ class Ledger(LedgerFile):
         held = is_held(self._path.parent)
         found: dict[str, History] = {}
         counts: dict[str, int] = {}
-        query = "SELECT fingerprint, host, started, ending, detail FROM attempts ORDER BY rowid"
-        for fingerprint, host, started, ending, detail in self._rows(query):
+        query = "SELECT fingerprint, host, others, started, ending, detail FROM attempts ORDER BY rowid"
+        for fingerprint, host, others, started, ending, detail in self._rows(query):
             counts[fingerprint] = counts.get(fingerprint, 0) + 1
             state: State | None = None
             if ending is None and held:
-                state, reason = ("waiting" if started is None else "running"), f"on {host}"
+                state, reason = ("waiting" if started is None else "running"), f"on {_where(host, others)}"
             elif ending is None:
                 reason = "its controller has died"
             elif ending == "ok":
@@ -293,17 +302,28 @@ class _Documents(Mapping[str, dict[str, Any]]):
 
 NAME = "ledger.sqlite"
 
-# Columns are named like the fields; the last of an attempt is `devices`, as JSON.
+# Columns are named like the fields; the last two of an attempt are `devices` and `others`, as JSON.
 _ATTEMPT = tuple(Attempt.__dataclass_fields__)
 _CHARGES = tuple(Charges.__dataclass_fields__)
 _DURATION = tuple(Duration.__dataclass_fields__)
 _JOB = tuple(JobRecord.__dataclass_fields__)
 
 
+def _where(host: str, others: str) -> str:
+    """For people: the hosts of an attempt, given its columns."""
+    return (
+        host
+        if others == "[]"
+        else Placement(host=host, cpus=0, devices=(), others=others_from(json.loads(others))).where
+    )
+
+
 def _attempt_of(row: Sequence[Any]) -> Attempt:
-    devices = [] if row[-1] == "[]" else json.loads(row[-1])
+    devices = [] if row[-2] == "[]" else json.loads(row[-2])
     if not isinstance(devices, list) or not all(isinstance(number, int) for number in devices):
-        raise ValueError(f"devices of attempt {row[0]!r} are {row[-1]!r}")
+        raise ValueError(f"devices of attempt {row[0]!r} are {row[-2]!r}")
+    others = () if row[-1] == "[]" else others_from(json.loads(row[-1]))
     attempt = object.__new__(Attempt)  # in an eighth of the time: a frozen dataclass sets one field after the other
-    object.__setattr__(attempt, "__dict__", dict(zip(_ATTEMPT, (*row[:-1], tuple(devices)), strict=True)))
+    fields = dict(zip(_ATTEMPT, (*row[:-2], tuple(devices), others), strict=True))
+    object.__setattr__(attempt, "__dict__", fields)
     return attempt

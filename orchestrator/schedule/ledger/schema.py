@@ -8,7 +8,7 @@ from orchestrator.backends.protocol import Placement
 from orchestrator.plan.build import SMOKE_LABEL
 from workloads.contract.request import Stage
 
-VERSION = 5
+VERSION = 7
 
 _RECORDED_RUNS = """
 CREATE TABLE IF NOT EXISTS recorded_runs (
@@ -18,14 +18,14 @@ CREATE TABLE IF NOT EXISTS recorded_runs (
 );
 """
 
-DURATIONS = """
+_DURATIONS = """
 CREATE TABLE IF NOT EXISTS durations (
     fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, branch TEXT NOT NULL, row TEXT NOT NULL, smoke INTEGER NOT NULL,
     profile TEXT NOT NULL, backend TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL, devices INTEGER NOT NULL,
-    flops REAL, seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL
+    flops REAL, seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL{added}
 );
 """
-"""Columns are named like the fields of `Duration`, and in their order."""
+"""Columns are named like the fields of `Duration`, and in their order; `added`: since the fourth version."""
 
 MIGRATIONS: Mapping[int, str] = {
     1: """
@@ -36,7 +36,7 @@ DROP TABLE IF EXISTS runs;
 """,
     2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
     3: f"""
-{DURATIONS}
+{_DURATIONS.format(added="")}
 INSERT OR IGNORE INTO durations
     SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', '', cpus,
         CASE devices WHEN '[]' THEN 0 ELSE LENGTH(devices) - LENGTH(REPLACE(devices, ',', '')) + 1 END,
@@ -48,16 +48,22 @@ INSERT INTO recorded_runs (matrix, beside, profile, overrides, selection, at, fi
     SELECT '', '', profile, overrides, selection, 0.0, x'', '' FROM last_plan;
 DROP TABLE last_plan;
 """,
+    5: """
+ALTER TABLE attempts ADD COLUMN others TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE attempts ADD COLUMN failed_on TEXT NOT NULL DEFAULT '';
+""",
+    6: "ALTER TABLE durations ADD COLUMN p95_s REAL;",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
 SCHEMA = f"""
-{DURATIONS}
+{_DURATIONS.format(added=", p95_s REAL")}
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
     detail TEXT NOT NULL, begun INTEGER NOT NULL, step INTEGER NOT NULL, signature TEXT NOT NULL,
-    cpus INTEGER NOT NULL DEFAULT 0, devices TEXT NOT NULL DEFAULT '[]'
+    cpus INTEGER NOT NULL DEFAULT 0, devices TEXT NOT NULL DEFAULT '[]', others TEXT NOT NULL DEFAULT '[]',
+    failed_on TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS attempts_of_job ON attempts (fingerprint);
 CREATE INDEX IF NOT EXISTS attempts_open ON attempts (id) WHERE ending IS NULL;
@@ -83,7 +89,7 @@ class Attempt:
     label: str
     stage: str
     host: str
-    """Where it was placed; empty where a rebuilt ledger does not know."""
+    """Where it was placed, or its rank 0; empty where a rebuilt ledger does not know."""
     intended: float
     """When it was decided, by the controller's clock, seconds since 1970; for people only, because clocks jump."""
     ticket: str = ""
@@ -99,15 +105,19 @@ class Attempt:
     """Step of the newest complete checkpoint that it left; -1: none."""
     signature: str = ""
     """Equal for equal tracebacks (`retry_policy.signature`); empty without one."""
+    failed_on: str = ""
+    """Of several hosts the one that was lost, or whose rank was, as the backend reported."""
     cpus: int = 0
     """Of its place on the host; 0 where a rebuilt ledger does not know."""
     devices: tuple[int, ...] = ()
     """Numbers of the host's devices that it holds."""
+    others: tuple[Placement, ...] = ()
+    """Its shares of further hosts."""
 
     @property
     def placement(self) -> Placement:
         """Where it was placed."""
-        return Placement(host=self.host, cpus=self.cpus, devices=self.devices)
+        return Placement(host=self.host, cpus=self.cpus, devices=self.devices, others=self.others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,4 +150,23 @@ def running_s(attempts: Sequence[Attempt]) -> float | None:
 def attempt_json(attempt: Attempt) -> dict[str, Any]:
     """An attempt as `status --json`, `explain --json` and `show --json` print it."""
     shown = ("id", "host", "ticket", "started", "ended", "ending", "detail", "begun", "step")
-    return {name: getattr(attempt, name) for name in shown}
+    several = {"hosts": attempt.placement.hosts, "failed_on": attempt.failed_on} if attempt.others else {}
+    return {**{name: getattr(attempt, name) for name in shown}, **several}
+
+
+def others_json(others: Sequence[Placement]) -> list[dict[str, Any]]:
+    """`Attempt.others` as it is recorded."""
+    return [{"host": one.host, "cpus": one.cpus, "devices": list(one.devices)} for one in others]
+
+
+def others_from(raw: Any) -> tuple[Placement, ...]:
+    """`Attempt.others` from what was recorded.
+
+    Raises:
+        ValueError: it is not what `others_json` makes.
+    """
+    try:
+        found = [(str(one["host"]), int(one["cpus"]), tuple(map(int, one["devices"]))) for one in raw]
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"the other hosts of an attempt are {raw!r}") from error
+    return tuple(Placement(host=host, cpus=cpus, devices=devices) for host, cpus, devices in found)

@@ -74,7 +74,7 @@ class JobBackend:
         site = self._known_site()
         ours = {tracked.ticket for tracked in self._open().values()}
         free = room(site, self._settings, self._stages, self._queue.states, ours)
-        begun = sum(self._has_begun(tracked) for tracked in self._open().values())
+        begun = sum(not self._waits(tracked) for tracked in self._open().values())
         return (
             JobQueue(name=QUEUE, slots=int(min(self._settings.max_jobs, free, begun + self._settings.max_waiting))),
         )
@@ -179,10 +179,12 @@ class JobBackend:
     def _open(self) -> dict[str, TrackedJob]:
         return {attempt: tracked for attempt, tracked in self._tracked.items() if tracked.report is None}
 
-    def _has_begun(self, tracked: TrackedJob) -> bool:
-        """Whether SLURM has begun its job, as far as is known: one that it does not list has."""
+    def _waits(self, tracked: TrackedJob) -> bool:
+        """Whether it waits in the queue, or for it; one that SLURM does not list does not."""
+        if not tracked.ticket:
+            return True
         state = self._queue.state(tracked.ticket)
-        return bool(tracked.ticket) and (state is None or state.phase != "waiting")
+        return state is not None and state.phase == "waiting" and not state.waits_for_array
 
     def _query(self) -> QueueQuery:
         open_now = self._open().values()

@@ -12,7 +12,6 @@ from orchestrator.backends.slurm.core.brake import Brake
 from orchestrator.backends.slurm.core.submit import SiteFull
 from orchestrator.errors import BackendError
 
-FULL = "the queue takes no more jobs of this user or account now"
 ALL = ""
 """In place of a stage."""
 
@@ -122,10 +121,10 @@ class Feeder:
                 self._feed_one(group[:half], now, silent)
                 self._feed_one(group[half:], now, silent)
             else:
-                brake.failed(now, str(error).partition(": ")[2] or FULL, refused=False)
+                brake.failed(now, without_name(str(error)), refused=False)
                 self.hold(group, str(error))
         except BackendError as error:
-            brake.failed(now, str(error).partition(": ")[2], refused=True)
+            brake.failed(now, without_name(str(error)), refused=True)
             if not brake.given_up(now):
                 self.hold(group, str(error))
                 return
@@ -133,7 +132,13 @@ class Feeder:
                 self._give_back(one, str(error))
         else:
             if unanswered:
-                self._brakes.setdefault(ALL, Brake()).failed(now, unanswered, refused=False)
+                why = f"slurmctld does not answer: {without_name(unanswered)}"
+                self._brakes.setdefault(ALL, Brake()).failed(now, why, refused=False)
             else:
                 brake.taken()
                 self._brakes.pop(ALL, None)
+
+
+def without_name(text: str) -> str:
+    """What sbatch said, without the name of the job before it, which is another one at each try."""
+    return text.partition(": ")[2] or text

@@ -54,7 +54,7 @@ def minutes_of(resources: Resources, stage: SlurmStage) -> float:
 
 def request_of(resources: Resources, stage: SlurmStage) -> JobRequest:
     """What a job of a stage asks for, for as long as it may take."""
-    nodes = stage.nodes or 1
+    nodes = stage.nodes or resources.nodes or 1
     minutes = minutes_of(resources, stage)
     devices = math.ceil(resources.devices / nodes)
     return JobRequest(

@@ -95,6 +95,11 @@ class JobState:
         """What its final state says."""
         return ENDINGS.get(self.state, "vanished")
 
+    @property
+    def waits_for_array(self) -> bool:
+        """Whether it waits for other elements of its array, and not for SLURM."""
+        return self.reason.strip("()") == "JobArrayTaskLimit"
+
     def waiting_reason(self) -> str:
         """Why it waits, for people: SLURM's reason, and what it means where we know."""
         reason = self.reason.strip("()")

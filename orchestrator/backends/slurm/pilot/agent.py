@@ -84,6 +84,7 @@ class Agent:
             "cpus": self._node.cpus,
             "devices": self._node.devices,
             "memory_gib": self._node.memory_gib,
+            "node_types": {},  # nothing adds nodes to an allocation
         }
         try:
             self._cluster = RayCluster(settings, self._temporary)
