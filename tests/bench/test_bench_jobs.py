@@ -1,6 +1,6 @@
 """What a job costs beside what it computes, here and with peers: each is one optimiser step of a small network.
 
-Of a peer, the time of ten jobs less that of two, over eight: its start is not counted. Of ours, from the first start to
+Of a peer, the time of six jobs less that of two, over four: its start is not counted. Of ours, from the first start to
 the last commit record of a hundred jobs.
 """
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.bench
 
 HERE = Path(__file__).parent
 JOBS = 100
-FEW, MANY = 2, 10
+FEW, MANY = 2, 6
 WHAT = "a job of one optimiser step"
 
 
