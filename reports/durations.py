@@ -20,6 +20,8 @@ class StageDuration:
     measured_s: float
     ratio: float | None
     """Measured over estimated; None: nothing was estimated."""
+    within: float | None
+    """Share of the jobs that took no longer than the 95 % quantile of their estimate; None: of none is it known."""
     basis: str
     """What the estimates were made from, `measured 3, flops 1`."""
 
@@ -39,11 +41,13 @@ def by_stage(durations: Sequence[JobDuration]) -> list[StageDuration]:
 def _summed(name: str, group: Sequence[JobDuration]) -> StageDuration:
     estimated, measured = sum(one.estimated_s or 0.0 for one in group), sum(one.measured_s for one in group)
     bases = [one.basis for one in group]
+    within = [one.measured_s <= one.p95_s for one in group if one.p95_s is not None]
     return StageDuration(
         stage=name,
         jobs=len(group),
         estimated_s=estimated,
         measured_s=measured,
         ratio=measured / estimated if estimated > 0 else None,
+        within=sum(within) / len(within) if within else None,
         basis=", ".join(f"{basis} {bases.count(basis)}" for basis in dict.fromkeys(bases)),
     )

@@ -85,6 +85,8 @@ class JobDuration:
     basis: str
     """What it was estimated from: `measured`, `flops` or `guess`; empty: nothing was."""
     measured_s: float
+    p95_s: float | None = None
+    """95 % quantile of the estimate; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ _CELL = dict.fromkeys(("id", "row"), str)
 _DURATION = {
     **dict.fromkeys(("fingerprint", "stage", "branch", "row", "profile", "backend", "kind", "basis"), str),
     **dict.fromkeys(("cpus", "devices"), int),
-    **dict.fromkeys(("flops", "estimated_s"), (int, float, type(None))),
+    **dict.fromkeys(("flops", "estimated_s", "p95_s"), (int, float, type(None))),
     "seconds": (int, float),
     "smoke": bool,
 }

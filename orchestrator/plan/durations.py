@@ -38,6 +38,8 @@ class Duration:
     """As estimated when its run began; None: not known."""
     basis: str = ""
     """Of that estimate."""
+    p95_s: float | None = None
+    """Its 95 % quantile; None: not known."""
 
 
 @dataclass

@@ -204,6 +204,7 @@ def _durations(plan: Plan, durations: Iterable[Duration]) -> list[JobDuration]:
             estimated_s=known[job.fingerprint].estimated_s,
             basis=known[job.fingerprint].basis,
             measured_s=known[job.fingerprint].seconds,
+            p95_s=known[job.fingerprint].p95_s,
         )
         for job in plan.jobs.values()
         if job.fingerprint in known

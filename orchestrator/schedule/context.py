@@ -61,4 +61,5 @@ class RunContext:
             seconds=seconds,
             estimated_s=None if expected is None else expected.seconds,
             basis="" if expected is None else expected.basis,
+            p95_s=None if expected is None else expected.quantile(0.95),
         )

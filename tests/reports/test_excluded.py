@@ -44,8 +44,8 @@ def given() -> ReportInput:
             if left_out(info.name, axes, seed)
         ],
         durations=[
-            JobDuration(stage="train", branch="", estimated_s=40.0, basis="flops", measured_s=30.0),
-            JobDuration(stage="train", branch="", estimated_s=20.0, basis="measured", measured_s=30.0),
+            JobDuration(stage="train", branch="", estimated_s=40.0, basis="flops", measured_s=30.0, p95_s=35.0),
+            JobDuration(stage="train", branch="", estimated_s=20.0, basis="measured", measured_s=30.0, p95_s=25.0),
             JobDuration(stage="evaluate", branch="loop", estimated_s=0.0, basis="flops", measured_s=1.0),
             JobDuration(stage="data", branch="", estimated_s=None, basis="", measured_s=9.0),
         ],
@@ -95,6 +95,7 @@ def test_the_page_lists_what_is_excluded_and_compares_durations(given):
     assert f"; {len(given.excluded)} cells are excluded" in text
     assert ">missing</td>" not in text
     assert "Estimated and measured durations" in text
+    assert "within P95</th>" in text and ">50 %</td>" in text
 
 
 def test_durations_are_compared_by_stage(given):
@@ -107,5 +108,7 @@ def test_durations_are_compared_by_stage(given):
         ("evaluate/loop", 1, 0.0, 1.0, None, "flops 1"),
         ("all", 3, 60.0, 61.0, pytest.approx(61 / 60), "flops 2, measured 1"),
     ]
+    within = {one.stage: one.within for one in by_stage(given.durations)}
+    assert within == {"train": 0.5, "evaluate/loop": None, "all": 0.5}, "of those whose quantile is known"
     assert by_stage(given.durations[3:]) == []
     assert report_json(given, analyse(given))["durations"][0]["ratio"] == 1.0

@@ -14,6 +14,7 @@ from toy_study import OF_THE_FIRST_VERSION, OF_THE_THIRD_VERSION, Settings, Toy,
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
 from orchestrator.host.checkpoints import attempt_folder
+from orchestrator.plan.durations import Duration
 from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Attempt, JobRecord, Ledger
@@ -265,6 +266,34 @@ def test_a_ledger_of_the_third_version_gets_durations_from_its_attempts(path: Pa
     with Ledger.open(path) as ledger:
         (found,) = ledger.durations()
         assert (found.seconds, found.devices, found.smoke, found.flops, found.kind) == (7.0, 2, False, None, "")
+
+
+def test_a_ledger_of_the_sixth_version_keeps_its_durations(path: Path) -> None:
+    job = make_job("train", "train/a")
+    duration = Duration(
+        fingerprint=job.fingerprint,
+        stage="train",
+        branch="",
+        row="a",
+        smoke=False,
+        profile="laptop",
+        backend="ray",
+        kind="cpu X",
+        cpus=1,
+        devices=0,
+        flops=None,
+        seconds=7.0,
+        estimated_s=6.0,
+        basis="guess",
+        p95_s=9.0,
+    )
+    with Ledger.open(path) as ledger:
+        ledger.record_duration(duration)
+        assert ledger.durations() == [duration]
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        old.executescript("ALTER TABLE durations DROP COLUMN p95_s; PRAGMA user_version = 6;")
+    with Ledger.open(path) as ledger:
+        assert ledger.durations() == [dataclasses.replace(duration, p95_s=None)]
 
 
 def test_a_duration_is_of_all_attempts_that_the_result_is_made_of() -> None:

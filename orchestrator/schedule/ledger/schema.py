@@ -8,7 +8,7 @@ from orchestrator.backends.protocol import Placement
 from orchestrator.plan.build import SMOKE_LABEL
 from workloads.contract.request import Stage
 
-VERSION = 6
+VERSION = 7
 
 _RECORDED_RUNS = """
 CREATE TABLE IF NOT EXISTS recorded_runs (
@@ -18,14 +18,14 @@ CREATE TABLE IF NOT EXISTS recorded_runs (
 );
 """
 
-DURATIONS = """
+_DURATIONS = """
 CREATE TABLE IF NOT EXISTS durations (
     fingerprint TEXT PRIMARY KEY, stage TEXT NOT NULL, branch TEXT NOT NULL, row TEXT NOT NULL, smoke INTEGER NOT NULL,
     profile TEXT NOT NULL, backend TEXT NOT NULL, kind TEXT NOT NULL, cpus INTEGER NOT NULL, devices INTEGER NOT NULL,
-    flops REAL, seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL
+    flops REAL, seconds REAL NOT NULL, estimated_s REAL, basis TEXT NOT NULL{added}
 );
 """
-"""Columns are named like the fields of `Duration`, and in their order."""
+"""Columns are named like the fields of `Duration`, and in their order; `added`: since the fourth version."""
 
 MIGRATIONS: Mapping[int, str] = {
     1: """
@@ -36,7 +36,7 @@ DROP TABLE IF EXISTS runs;
 """,
     2: "ALTER TABLE attempts RENAME COLUMN backend TO host;",
     3: f"""
-{DURATIONS}
+{_DURATIONS.format(added="")}
 INSERT OR IGNORE INTO durations
     SELECT fingerprint, stage, '', '', label LIKE '%{SMOKE_LABEL}', '', '', '', cpus,
         CASE devices WHEN '[]' THEN 0 ELSE LENGTH(devices) - LENGTH(REPLACE(devices, ',', '')) + 1 END,
@@ -52,11 +52,12 @@ DROP TABLE last_plan;
 ALTER TABLE attempts ADD COLUMN others TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE attempts ADD COLUMN failed_on TEXT NOT NULL DEFAULT '';
 """,
+    6: "ALTER TABLE durations ADD COLUMN p95_s REAL;",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
 SCHEMA = f"""
-{DURATIONS}
+{_DURATIONS.format(added=", p95_s REAL")}
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,
