@@ -161,7 +161,7 @@ def test_where_results_are_in_the_folder_that_no_node_sees_one_sentence_says_wha
 def test_what_ended_without_a_driver_is_fetched_by_the_next_though_its_host_was_killed(nodes: Nodes) -> None:
     home = nodes.driver / "later"
     home.mkdir()
-    context = toy_context(home, store=nodes.service.location(nodes.driver, "later"), server=SERVER, idle_s=600.0)
+    context = toy_context(home, store=nodes.service.location(nodes.driver, "later"), server=SERVER, idle_s=5.0)
     first = RayBackend(context, RaySettings(address=nodes.cluster.address))
     wait_until(first.hosts, "a node has a host", 120)
     submission = begin(toy_submission(home, "refuse"), first.hosts()[0].name)
