@@ -254,7 +254,10 @@ class Autoscaling(Protocol):
     """What a backend can do beside that gets hosts when jobs wait for them."""
 
     def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
-        """How many jobs are ready and have no place, by stage and need; called before `hosts`, and when none is."""
+        """How many jobs are ready and have no place, by stage and need; called before `hosts`, and when none is.
+
+        Of a job that several hosts share, the need is that of each, and its `nodes` says of how many.
+        """
 
     def pending_hosts(self) -> str:
         """What it has asked for and does not have yet, for people; empty: nothing."""

@@ -323,15 +323,19 @@ class Placer:
         return self._hosts is not None and len(self._hosts) > 1
 
     def waiting(self, jobs: Iterable[Job]) -> Counter[tuple[str, Resources]]:
-        """What jobs need of each host, by stage, and of how many hosts: a job of several counts once for each."""
+        """How many jobs need the same, by stage; of a job on several hosts `nodes` says how many, the rest of each."""
         spread, found = Spread(self._hosts or ()), Counter[tuple[str, Resources]]()
         for (stage, resources), number in Counter((job.stage, job.resources) for job in jobs).items():
             shape = spread.shape(resources, stage)
             if shape.nodes > 1:
                 resources = Resources(
-                    cpus=shape.cpus, devices=shape.devices, memory_gib=shape.memory_gib, minutes=resources.minutes
+                    cpus=shape.cpus,
+                    devices=shape.devices,
+                    memory_gib=shape.memory_gib,
+                    minutes=resources.minutes,
+                    nodes=shape.nodes,
                 )
-            found[stage, resources] += number * shape.nodes
+            found[stage, resources] += number
         return found
 
     def rebuild_queue(self) -> None:

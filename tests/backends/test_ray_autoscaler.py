@@ -13,7 +13,8 @@ from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import NodeType, RaySettings
 from orchestrator.spec.cell import Resources
 
-SMALL = Resources(cpus=1, devices=0, memory_gib=0.1, minutes=1.0)
+SHARED = Resources(cpus=1, devices=0, memory_gib=0.1, minutes=1.0, nodes=2)
+"""By two hosts, each of which could hold both halves."""
 GPU = Resources(cpus=1, devices=1, memory_gib=0.1, minutes=1.0)
 TYPES = {
     "cpu": {"resources": {"CPU": 2, "object_store_memory": 80 << 20}, "node_config": {}, "max_workers": 2},
@@ -69,9 +70,9 @@ def test_a_node_comes_for_a_job_that_waits_and_goes_when_it_has_ended(
 
 
 def test_a_driver_that_is_killed_leaves_no_request_behind(cluster: Standing, backend: RayBackend) -> None:
-    backend.waiting_for_room({("data", SMALL): 1})
+    backend.waiting_for_room({("data", SHARED): 1})
     backend.hosts()
-    assert backend.pending_hosts().startswith("asked the cluster's autoscaler for 1 node: 1 of type cpu")
+    assert backend.pending_hosts().startswith("asked the cluster's autoscaler for 2 nodes: 2 of type cpu"), "no half"
     assert backend._pipe is not None
     os.kill(backend._pipe.pid, signal.SIGKILL)
     backend.close()

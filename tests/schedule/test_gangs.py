@@ -280,11 +280,9 @@ def test_a_gang_begins_when_a_host_that_it_lacks_has_joined(tmp_path: Path) -> N
     assert toy.backend is not None and toy.backend.submitted[0].placement.hosts == ("a", "b")
 
 
-def test_an_autoscaler_is_asked_for_each_share_of_a_gang(tmp_path: Path) -> None:
+def test_an_autoscaler_is_told_the_share_of_a_gang_and_of_how_many_hosts(tmp_path: Path) -> None:
     jobs = [make_job("train", "train/a", resources=needs(8, 2, cpus=4)), make_job("train", "train/b")]
     plan = make_plan(jobs)
     placer = Placer(JobStates(plan, plan.jobs, frozenset(), {}), lambda job: lasts(1.0))
-    assert {(one.cpus, one.devices): number for (_, one), number in placer.waiting(jobs).items()} == {
-        (2, 4): 2,
-        (1, 0): 1,
-    }
+    waiting = {(one.cpus, one.devices, one.nodes): number for (_, one), number in placer.waiting(jobs).items()}
+    assert waiting == {(2, 4, 2): 1, (1, 0, None): 1}

@@ -91,9 +91,9 @@ class RayBackend:
 
     def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Take what waits to the autoscaler with the next `hosts`; where nothing does, ask it for nothing at once."""
-        needs: Counter[tuple[int, int, float]] = Counter()
+        needs: Counter[tuple[int, int, float, int]] = Counter()
         for (_, one), number in jobs.items():
-            needs[one.cpus, one.devices, one.memory_gib] += number
+            needs[one.cpus, one.devices, one.memory_gib, one.nodes or 1] += number
         with self._lock:
             before, self._waiting = self._waiting, [{"need": need, "number": needs[need]} for need in needs]
             if before and not needs:

@@ -30,7 +30,7 @@ class SlurmStage:
     """What an attempt may take at most; None: `resources.STAGE.minutes`. Once jobs like it were measured, it asks SLURM
     for less."""
     least_minutes: Positive | None = None
-    """The least time limit that is asked for; with that of `minutes`, none is estimated."""
+    """The least time limit that is asked for; where it is `minutes` or more, none is estimated."""
     gpus: str | None = None
     """`--gpus-per-node`, such as `a100:4`; None: `resources.STAGE.devices`."""
     nodes: Count | None = None
