@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.backends.ray import lost
 from orchestrator.host import attempt_files
 from orchestrator.host.attempt_files import FilesOfAttempts, read_pieces
 
@@ -148,3 +149,17 @@ def test_a_node_writes_nowhere_but_into_the_attempts_folder(wire: Wire) -> None:
     wire.files.take({"a001": {"pieces": [piece], "rest": False, "problems": {}}})
     assert not (wire.driver.parent / "evil.txt").exists()
     assert wire.files.missing("a001") == "../evil.txt is no plain name"
+
+
+def test_an_attempt_of_which_nothing_has_arrived_is_not_given_up_as_fast_as_one_that_never_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its host may have died on a node whose files are still to come."""
+    now = 1000.0
+    monkeypatch.setattr(lost.time, "monotonic", lambda: now)
+    seen, apart = lost.Lost(), lost.Lost(apart=True)
+    phases = []
+    for now in (1000.0, 1006.0, 1020.0, 1037.0):  # noqa: B007
+        reports = [one.report("a001", tmp_path, ending="node_lost", why="it died") for one in (seen, apart)]
+        phases.append([report["phase"] for report in reports])
+    assert phases == [["unknown", "unknown"], ["ended", "unknown"], ["ended", "unknown"], ["ended", "ended"]]

@@ -7,6 +7,7 @@ or, as root, namespaces do.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from s3_servers import Service, credentials, moto
 from standing import Standing, end
 from toy_jobs import as_submission, toy_context, toy_submission, wait_until
 
-from orchestrator.backends.protocol import Report, Submission
+from orchestrator.backends.protocol import Adoption, Report, Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import SiteError
@@ -155,6 +156,33 @@ def test_where_results_are_in_the_folder_that_no_node_sees_one_sentence_says_wha
         r"on S3 \(store: .*\), which needs no shared folder \(docs/how-to/ray-cluster\.md\)",
         str(refused.value),
     )
+
+
+def test_what_ended_without_a_driver_is_fetched_by_the_next_though_its_host_was_killed(nodes: Nodes) -> None:
+    home = nodes.driver / "later"
+    home.mkdir()
+    context = toy_context(home, store=nodes.service.location(nodes.driver, "later"), server=SERVER, idle_s=5.0)
+    first = RayBackend(context, RaySettings(address=nodes.cluster.address))
+    wait_until(first.hosts, "a node has a host", 120)
+    submission = begin(toy_submission(home, "refuse"), first.hosts()[0].name)
+    (ticket,) = first.submit([submission]).values()
+    first.close()
+    work = Path(submission.request["work"])
+    ended = f"studies/*/attempts/*/{work.name}/ended.json"
+    wait_until(lambda: any(list(nodes.scratch(name).glob(ended)) for name in NAMES), "it ends on its node")
+    assert not (work / "ended.json").exists()
+    for mark in nodes.marks.values():
+        for host in mark.processes("ray::Host"):
+            host.signal(signal.SIGKILL)
+    successor = RayBackend(context, RaySettings(address=nodes.cluster.address))
+    try:
+        successor.hosts()
+        successor.adopt([Adoption.of(submission, ticket)])
+        report = until(successor, submission, "ended")
+        assert report.ending == "bad_input" and "config.data.do" in report.detail
+        assert "config.data.do is 'refuse'" in (work / "log.txt").read_text(encoding="utf-8")
+    finally:
+        successor.close()
 
 
 def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(nodes: Nodes) -> None:

@@ -73,6 +73,7 @@ def test_a_driver_that_is_killed_leaves_no_request_behind(cluster: Standing, bac
     backend.waiting_for_room({("data", SHARED): 1})
     backend.hosts()
     assert backend.pending_hosts().startswith("asked the cluster's autoscaler for 2 nodes: 2 of type cpu"), "no half"
+    wait_until(lambda: raylets(cluster) == 3, "both nodes came", 120)
     assert backend._pipe is not None
     os.kill(backend._pipe.pid, signal.SIGKILL)
     backend.close()

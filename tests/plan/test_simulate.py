@@ -34,6 +34,16 @@ def test_more_hosts_are_compared_with_the_first(
     assert lines[4].startswith("1x0x4") and not lines[4].endswith("%")
 
 
+def test_slots_of_the_cluster_file_hold_jobs_back(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = (f"--matrix={own_matrix()}", "--rows", "context-k*", "--hosts", "1x0x64", "--json")
+    free, limited = (
+        json.loads(said(capsys, monkeypatch, *given, *more)[1]) for more in ((), ("--set", "slots={evaluate: 1}"))
+    )
+    assert limited["makespan_s"][0] > free["makespan_s"][0] and limited["bound_s"][0] >= free["bound_s"][0]
+
+
 def test_a_mix_prints_makespan_over_bound(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

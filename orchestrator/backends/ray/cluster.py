@@ -44,7 +44,7 @@ class RayCluster:
         self._hosts_of: dict[str, tuple[RayHost | str, ...]] = {}
         """Attempt -> hosts, that of rank 0 first; the name alone where none of that name lived when it was adopted."""
         self._work_of: dict[str, Path] = {}
-        self._lost = Lost()
+        self._lost = Lost(apart=not self._embedded and settings["store"]["kind"] != "files")
         self._gangs = GangReports()
         self._apart = NodesApart()
         self._drain_looked = time.monotonic()

@@ -10,7 +10,8 @@ In this order:
    * it names this machine and another boot: nothing of it can live;
    * it names another machine, whose processes nobody here can see: Ray's statement, `CONFIRM_DEATH_S`, and a
      heartbeat that has stood still for `STALLED_S` (it moves every 5 s while a rank lives);
-   * there is none: no rank was ever forked.
+   * there is none: no rank was ever forked; or, where nodes may not see the study's folder, it did not arrive: as
+     on another machine. A host that takes the place of the dead one hands out `ended.json` meanwhile.
    Then the attempt has ended: `preempted` where Ray says that the node was taken away, else
    `node_lost`; neither counts as a retry.
 3. Anything else is `unknown`: a host that does not answer may be busy, stopped or cut off, and what
@@ -34,7 +35,9 @@ STALLED_S = 30.0  # six heartbeats
 class Lost:
     """Remembers since when each attempt has been without a host, and when its heartbeat last moved."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, apart: bool = False) -> None:
+        """`apart`: there may be nodes that do not see the study's folder."""
+        self._apart = apart
         self._since: dict[tuple[str, int], float] = {}
         self._beats: dict[str, tuple[Any, float]] = {}
 
@@ -60,7 +63,8 @@ class Lost:
 
     def _gone(self, attempt: str, work: Path, node: int, now: float) -> bool:
         processes = node_file(FILE, node)
-        if place_of(work, processes) != "elsewhere":
+        place = place_of(work, processes)
+        if place == "here" or (place == "nowhere" and not self._apart):
             return end_leftovers(work, processes)
         beat = read_beat(work)
         counter = beat.get("counter") if isinstance(beat, Mapping) else None
