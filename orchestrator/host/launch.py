@@ -189,11 +189,18 @@ def rank_environment(
     }
     if ranks.nodes == 1:  # whatever network the user has set for several nodes, nobody else is to be met
         given |= dict.fromkeys(INTERFACES, "lo")
-    elif interface and not kept.keys() & set(INTERFACES):
-        given |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}  # NCCL takes a prefix else
+    else:
+        given |= network_variables(interface, kept)
     if execution["deterministic"]:
         given["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     return {**kept, **given}
+
+
+def network_variables(interface: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which ranks on several nodes use this network, unless the user has set another one."""
+    if not interface or environment.keys() & set(INTERFACES):
+        return {}
+    return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}  # NCCL takes a prefix else
 
 
 def bind_rendezvous(address: str) -> socket.socket:

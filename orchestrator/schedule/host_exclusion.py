@@ -154,6 +154,8 @@ class HostExclusion:
     def __init__(self, avoid_s: float) -> None:
         self._avoid_s = avoid_s
         self._endings: list[HostEnding] = []
+        self._suspects: set[str] = set()
+        """Hosts on which anything ended badly of late."""
         self._bad: dict[str, set[str]] = {}
         self._found: dict[str, ExcludedHost] = {}
         self._fresh_until = float("-inf")
@@ -162,11 +164,18 @@ class HostExclusion:
 
     def load(self, endings: Iterable[HostEnding], now: float) -> None:
         """Begin with what happened before."""
-        self._endings = [one for one in endings if now - one.at < self._avoid_s]
+        self._endings = []
+        for one in endings:
+            if now - one.at < self._avoid_s:
+                self.add(one)
         self._fresh_until = float("-inf")
 
     def add(self, ended: HostEnding) -> None:
-        """Take in an ending."""
+        """Take in an ending; good ones on a host without bad ones say nothing, and there may be very many of them."""
+        if ended.ending == "ok" and ended.host not in self._suspects:
+            return
+        if ended.ending in HOST_FAULTS:
+            self._suspects.add(ended.host)
         self._endings.append(ended)
         self._fresh_until = float("-inf")
 
@@ -175,7 +184,9 @@ class HostExclusion:
         if now >= self._fresh_until:
             self._endings = [one for one in self._endings if now - one.at < self._avoid_s]
             self._found = excluded_hosts(self._endings, now, self._avoid_s)
-            _, self._bad = _hosts_by(one for one in self._endings if one.ending in HOST_FAULTS)
+            bad = [one for one in self._endings if one.ending in HOST_FAULTS]
+            self._suspects = {one.host for one in bad}
+            _, self._bad = _hosts_by(bad)
             self._fresh_until = min((one.at for one in self._endings), default=now) + self._avoid_s
         return self._found
 

@@ -83,8 +83,7 @@ class Standing:
             config.write_text(json.dumps(autoscaler(self.address, cpus, node_types)), encoding="ascii")
             options.append(f"--autoscaling-config={config}")
         more = FAKE_NODES if node_types else {}
-        self._start_head = lambda: self._start(*options, f"--temp-dir={self.folder}", inside=inside, more=more)
-        self.head = self._start_head()
+        self.head = self._start(*options, f"--temp-dir={self.folder}", inside=inside, more=more)
 
     def add_node(
         self, cpus: int, name: str = "", *, inside: Sequence[str] = (), ip: str = "127.0.0.1", **variables: str
@@ -101,11 +100,6 @@ class Standing:
         named = [f"--labels={HOST_LABEL}={name}"] if name else []
         where = (f"--address={self.address}", f"--node-ip-address={ip}", f"--num-cpus={cpus}")
         return self._start(*where, *named, inside=inside, more=variables)
-
-    def restart(self) -> None:
-        """Kill the head and start another at its address; it knows nothing of the first."""
-        end(self.head)
-        self.head = self._start_head()
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""

@@ -55,10 +55,10 @@ def run(cluster: Standing, second: Marked, root: Path, tmp_path: Path, monkeypat
     )
 
 
-def test_every_node_has_a_line_and_nodes_of_a_gang_sum_a_tensor(
-    run: PlannedRun, cluster: Standing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(node_checks, "gang_of", lambda _jobs: (2, False))
+def test_every_node_has_a_line_and_nodes_of_a_gang_sum_a_tensor(run: PlannedRun, cluster: Standing) -> None:
+    job = next(iter(run.jobs))
+    gang = dataclasses.replace(job, resources=dataclasses.replace(job.resources, nodes=2))
+    run = dataclasses.replace(run, jobs=[job, gang])
     about, head, node = node_checks.nodes(run)
     assert about.level == "ok"
     assert about.says.startswith(f"ray 2.60.0 at {cluster.address}: 2 nodes with ")

@@ -166,22 +166,3 @@ def test_a_node_that_is_killed_is_charged_and_the_next_attempt_runs_on_one_that_
     again = meeting(backend, nodes.home, ("left", "late"))
     backend.kill([again.attempt])
     assert until(backend, again, "ended").ending == "interrupted"
-
-
-@pytest.mark.long
-def test_a_head_that_is_started_again_with_its_nodes_runs_the_next_attempt_and_charges_no_host(nodes: Nodes) -> None:
-    backend = nodes.backend()
-    names = tuple(sorted(nodes.marks)[:2])
-    submission = meeting(backend, nodes.home, names)
-    ranks = ranks_of(submission)
-    nodes.cluster.restart()
-    for name in list(nodes.marks):  # Ray ends them itself, a minute after they have lost their head
-        end(nodes.marks.pop(name))
-    wait_until(lambda: not any(is_alive(*rank) for rank in ranks), "the ranks end", WITHIN_S)
-    for name in names:
-        nodes.add(name)
-    report = until(backend, submission, "ended")
-    assert (report.ending, report.failed_on) == ("node_lost", "")
-    again = meeting(backend, nodes.home, names)
-    backend.kill([again.attempt])
-    assert until(backend, again, "ended").ending == "interrupted"

@@ -13,7 +13,14 @@ from toy_study import Toy, make_job, make_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import HostShare, Submission
-from orchestrator.schedule.host_exclusion import HOST_FAULTS, HostEnding, describe, excluded_hosts, host_endings
+from orchestrator.schedule.host_exclusion import (
+    HOST_FAULTS,
+    HostEnding,
+    HostExclusion,
+    describe,
+    excluded_hosts,
+    host_endings,
+)
 from orchestrator.schedule.ledger.database import Attempt
 from orchestrator.schedule.placement import usable
 from orchestrator.schedule.rooms import JobShape
@@ -54,6 +61,36 @@ def hosts(endings: Sequence[HostEnding], now: float = 10.0) -> set[str]:
 )
 def test_two_endings_that_only_the_host_explains_avoid_it(endings: list[HostEnding], who: set[str]) -> None:
     assert hosts(endings) == who
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("a", "b")),
+            st.sampled_from(("j1", "j2", "j3")),
+            st.sampled_from(("ok", "vanished", "error", "preempted")),
+            st.floats(0.0, 2000.0),
+        ),
+        max_size=12,
+    )
+)
+def test_a_run_that_keeps_only_the_endings_that_matter_excludes_the_same_hosts(
+    told: list[tuple[str, str, str, float]],
+) -> None:
+    exclusion, now, every = HostExclusion(HOUR), 0.0, list[HostEnding]()
+    for host, job, ending, later in told:
+        now += later
+        every.append(make(host, job, ending, now, job if ending == "error" else ""))
+        exclusion.add(every[-1])
+        assert exclusion.hosts(now) == excluded_hosts(every, now, HOUR)
+
+
+def test_good_endings_on_hosts_without_bad_ones_are_not_looked_at_again() -> None:
+    exclusion = HostExclusion(HOUR)
+    before = exclusion.hosts(0.0)
+    for number in range(1000):
+        exclusion.add(make("a", f"j{number}", "ok", float(number)))
+    assert exclusion.hosts(1000.0) is before, "or each end would cost as much as all before it"
 
 
 def test_a_host_is_avoided_for_avoid_s_after_its_last_bad_ending() -> None:

@@ -58,17 +58,15 @@ def nodes(run: PlannedRun) -> Iterator[CheckResult]:
         yield node_result(node, here, run.code_digest, devices=any(job.resources.devices for job in jobs))
 
 
-def gang_of(jobs: Iterable[Job]) -> tuple[int, bool]:
-    """The most nodes of one job, and whether jobs of several nodes use devices."""
-    sizes = [(getattr(job.resources, "nodes", None) or 1, job.resources.devices > 0) for job in jobs]
-    return max((nodes for nodes, _ in sizes), default=1), any(devices for nodes, devices in sizes if nodes > 1)
+def needs_of(jobs: Iterable[Job]) -> list[tuple[int, int]]:
+    """Nodes and devices of each kind of job; 0 nodes: as few as hold its devices."""
+    return sorted({(job.resources.nodes or 0, job.resources.devices) for job in jobs})
 
 
 def _request(run: PlannedRun, settings: RaySettings, place: str, jobs: list[Job]) -> dict[str, Any]:
     home = run.home.resolve()
     uri = run.cluster.tracking.uri if run.cluster.tracking.kind == "mlflow" else None
     served = uri is not None and urlsplit(uri).scheme in ("http", "https")
-    gang, on_devices = gang_of(jobs)
     return {
         "address": place,
         "study": hashlib.sha256(str(home).encode()).hexdigest()[:16],
@@ -78,8 +76,7 @@ def _request(run: PlannedRun, settings: RaySettings, place: str, jobs: list[Job]
         "tracker": f"{public_url(uri).rstrip('/')}/health" if uri and served else None,
         "scratch": settings.scratch or "",
         "answer_s": ANSWER_S,
-        "gang": gang,
-        "gang_on_devices": on_devices,
+        "needs": needs_of(jobs),
     }
 
 

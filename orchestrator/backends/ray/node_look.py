@@ -20,8 +20,17 @@ from orchestrator.backends.ray.entry import SCRATCH
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
+from orchestrator.host.launch import network_variables
 from orchestrator.host.libraries import library_versions
-from orchestrator.host.machine import NETWORK, VISIBLE, existing_folder, file_system, machine_devices, node_address
+from orchestrator.host.machine import (
+    NETWORK,
+    VISIBLE,
+    existing_folder,
+    file_system,
+    interface_of,
+    machine_devices,
+    node_address,
+)
 from orchestrator.host.processes import boot_id
 from orchestrator.store.location import location_from
 from orchestrator.store.registry import make_store
@@ -68,6 +77,7 @@ def all_reduce(rank: int, world: int, address: str, port: int, seconds: float, b
     variables.pop(VISIBLE, None)
     if VISIBLE in (raylet := raylet_variables()):
         variables[VISIBLE] = raylet[VISIBLE]
+    variables |= network_variables(interface_of(node_address()), variables)
     arguments = (rank, world, address, port, seconds, backend)
     command = python_command("workloads.runtime.all_reduce", *map(str, arguments))
     try:

@@ -68,10 +68,22 @@ def main() -> int:
         }
         for node in living
     ]
-    _all_reduce(living, nodes, request["gang"], on_devices=request["gang_on_devices"])
+    gang, on_devices = largest_gang(request["needs"], max((node["counted_devices"] for node in nodes), default=0))
+    _all_reduce(living, nodes, gang, on_devices=on_devices)
     with os.fdopen(answer, "w") as file:
         json.dump({"inventory": inventory.as_json(), "nodes": nodes}, file)
     os._exit(0)  # a node that hangs would hold Ray's orderly end
+
+
+def largest_gang(needs: Sequence[tuple[int, int]], most_devices: int) -> tuple[int, bool]:
+    """The most nodes of one job, and whether jobs of several nodes use devices.
+
+    Args:
+        needs: nodes and devices of each kind of job; 0 nodes: as few as hold its devices.
+        most_devices: of a node.
+    """
+    sizes = [(nodes or (-(-devices // most_devices) if most_devices else 1), devices > 0) for nodes, devices in needs]
+    return max((nodes for nodes, _ in sizes), default=1), any(on_devices for nodes, on_devices in sizes if nodes > 1)
 
 
 def _here(node: Mapping[str, Any]) -> Mapping[str, Any]:
