@@ -21,7 +21,7 @@ MAY_START_PYTHON = {
     "orchestrator/host/children.py",
     "orchestrator/schedule/notifications.py",
 }
-"""The first puts a node's interpreter in the place of the controller's, in a command that the second has made; the third
+"""The first puts a node's interpreter in the place of the controller's, in a command of the second; the third
 names the path of our code by itself, so that the user's command gets the user's PYTHONPATH."""
 
 
