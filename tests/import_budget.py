@@ -15,11 +15,14 @@ NOT_AT_START = ("ray", "mlflow", "boto3", "scipy", "torch", "matplotlib", "submi
 # They import the service they are named for, each in a process of its own.
 CHILDREN = (
     "orchestrator.backends.ray.actor",
+    "orchestrator.backends.ray.apart",
     "orchestrator.backends.ray.child",
     "orchestrator.backends.ray.cluster",
     "orchestrator.backends.ray.connect",
+    "orchestrator.backends.ray.demand",
     "orchestrator.backends.ray.hosts",
     "orchestrator.backends.ray.membership",
+    "orchestrator.backends.ray.nodes",
     "orchestrator.backends.slurm.pilot.agent",
     "orchestrator.tracking.mlflow.content",
     "orchestrator.tracking.mlflow.database",

@@ -99,6 +99,8 @@ class PlannedRun:
     """Of the code that jobs would run, where a check asks for it."""
     why_unrunnable: Callable[[SiteCapacity], str] = lambda _capacity: ""
     """Which of the jobs fit on none of some hosts, and what to do; empty: each does. For checks."""
+    may_ask: bool = True
+    """Whether the addresses of the cluster file may be contacted, with the credentials of this shell."""
     takes_over: bool = False
     """Whether attempts of an earlier driver are open: then a site that does not answer is waited for."""
 

@@ -1,5 +1,6 @@
 """Libraries that a run needs on this machine: those of its backend and, where jobs run here, those of their stages."""
 
+import sys
 from collections.abc import Iterable
 
 from orchestrator.backends.registry import backend_plugin
@@ -20,12 +21,12 @@ def libraries_of(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
 
 
 def libraries_of_stages(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:
-    """The modules that these stages import, wherever they run, without those of the study's own package."""
+    """The modules that these stages import, wherever they run, without Python's and the study's own."""
     workload = study.plan.workload
     modules = [*workload.preload, *(module for stage in stages for module in stage.preload)]
-    own = (OURS, package_of(study.plan.workload_name)[0])
+    there = {OURS, package_of(study.plan.workload_name)[0], *sys.stdlib_module_names}
     tops = [module.partition(".")[0] for module in modules]
-    return tuple(dict.fromkeys(name for name in tops if name not in own))
+    return tuple(dict.fromkeys(name for name in tops if name not in there))
 
 
 def require_libraries_of(study: Study, stages: Iterable[StageSpec]) -> None:

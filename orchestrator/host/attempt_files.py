@@ -39,7 +39,7 @@ def read_pieces(wanted: Mapping[Path, Have], limit: int = PIECES) -> dict[Path, 
         limit: bytes of all pieces, but for small files.
 
     Returns:
-        Folder -> `pieces` (each with `name`, `version`, `at`, `data` and `whole`: the file ends there), `rest` (more
+        Folder -> `pieces` (each with `name`, `version`, `at`, `content` and `whole`: the file ends there), `rest` (more
         is to come) and `problems` (name -> why a file does not come).
     """
     answer: dict[Path, dict[str, Any]] = {}
@@ -47,7 +47,7 @@ def read_pieces(wanted: Mapping[Path, Have], limit: int = PIECES) -> dict[Path, 
     for number, (folder, have) in enumerate(wanted.items()):
         share = left // (len(wanted) - number)
         answer[folder] = _of_attempt(folder, have, share)
-        left -= sum(len(piece["data"]) for piece in answer[folder]["pieces"] if len(piece["data"]) > SMALL)
+        left -= sum(len(piece["content"]) for piece in answer[folder]["pieces"] if len(piece["content"]) > SMALL)
     return answer
 
 
@@ -83,7 +83,7 @@ def _of_attempt(folder: Path, have: Have, share: int) -> dict[str, Any]:
         rest = rest or not whole
         if data or whole:
             share -= len(data)
-            pieces.append({"name": name, "version": version, "at": at, "data": data, "whole": whole})
+            pieces.append({"name": name, "version": version, "at": at, "content": data, "whole": whole})
     return {"pieces": pieces, "rest": rest, "problems": problems}
 
 
@@ -165,7 +165,7 @@ def _write(known: _Arrived, piece: Mapping[str, Any]) -> bool:
     try:
         with target.open("wb" if at == 0 else "r+b") as file:
             file.seek(at)
-            file.write(piece["data"])
+            file.write(piece["content"])
             file.truncate()
         if piece["whole"] and target != path:
             target.replace(path)
@@ -173,5 +173,5 @@ def _write(known: _Arrived, piece: Mapping[str, Any]) -> bool:
         known.problems[name] = f"cannot be written to {known.work}: {error.strerror}"
         known.have.pop(name, None)
         return False
-    known.have[name] = (str(piece["version"]), at + len(piece["data"]))
+    known.have[name] = (str(piece["version"]), at + len(piece["content"]))
     return True

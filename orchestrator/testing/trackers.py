@@ -77,7 +77,6 @@ class TrackerContract:
         for _ in range(50):
             case.change()
             case.tracker.tick()
-        case.tracker.hurry(1.0)
         case.tracker.report(case.folder / "missing")
         assert time.monotonic() - began < CALL_S
         sent = case.tracker.close(case.timeout_s)

@@ -20,9 +20,6 @@ class NoTracker:
         """Nothing is wanted."""
         return False
 
-    def hurry(self, within_s: float) -> None:
-        """Does nothing."""
-
     def report(self, folder: Path) -> None:
         """Does nothing."""
 

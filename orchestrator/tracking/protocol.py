@@ -55,9 +55,6 @@ class Tracker(Protocol):
     def wants_all(self) -> bool:
         """Whether what was completed before this run is to be passed on too, at its end."""
 
-    def hurry(self, within_s: float) -> None:
-        """No job changes any more: send the rest without a rate limit, for so long at most; `report` may follow."""
-
     def report(self, folder: Path) -> None:
         """The report was written: show it with the study."""
 

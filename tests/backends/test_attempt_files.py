@@ -61,7 +61,7 @@ def test_of_a_log_that_grows_only_what_is_new_is_sent(wire: Wire) -> None:
     with (wire.node / "log.txt").open("a", encoding="utf-8") as file:
         file.write("two\n")
     (piece,) = wire.poll()["pieces"]
-    assert (piece["at"], piece["data"]) == (4, b"two\n")
+    assert (piece["at"], piece["content"]) == (4, b"two\n")
     assert wire.read("log.txt") == "one\ntwo\n"
 
 
@@ -98,7 +98,7 @@ def test_a_big_log_comes_in_bounded_pieces_behind_the_heartbeat_and_the_ending_c
     seen = []
     while not wire.complete:
         pieces = wire.poll(limit=1000)["pieces"]
-        assert sum(len(piece["data"]) for piece in pieces) <= 1000 + 2 * 64
+        assert sum(len(piece["content"]) for piece in pieces) <= 1000 + 2 * 64
         seen.append([piece["name"] for piece in pieces])
     assert seen[0] == ["heartbeat.json", "log.txt"] and len(seen) > 4
     assert [names for names in seen if "ended.json" in names] == seen[-1:]
@@ -112,7 +112,7 @@ def test_no_attempt_starves_another(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         folder.mkdir()
         (folder / "log.txt").write_text("x" * 5000)
     answer = read_pieces({folder: {} for folder in folders}, 3000)
-    assert [len(answer[folder]["pieces"][0]["data"]) for folder in folders] == [1000, 1000, 1000]
+    assert [len(answer[folder]["pieces"][0]["content"]) for folder in folders] == [1000, 1000, 1000]
 
 
 def test_another_driver_begins_anew_and_ends_with_the_same(wire: Wire) -> None:
@@ -145,7 +145,7 @@ def test_a_file_that_is_too_large_is_named(wire: Wire, monkeypatch: pytest.Monke
 
 def test_a_node_writes_nowhere_but_into_the_attempts_folder(wire: Wire) -> None:
     wire.files.wanted({"a001": wire.driver})
-    piece = {"name": "../evil.txt", "version": "1", "at": 0, "data": b"x", "whole": True}
+    piece = {"name": "../evil.txt", "version": "1", "at": 0, "content": b"x", "whole": True}
     wire.files.take({"a001": {"pieces": [piece], "rest": False, "problems": {}}})
     assert not (wire.driver.parent / "evil.txt").exists()
     assert wire.files.missing("a001") == "../evil.txt is no plain name"

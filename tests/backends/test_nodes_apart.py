@@ -84,6 +84,12 @@ class Nodes:
         self.cluster.close()
 
 
+HIDDEN_IN_LONG = pytest.mark.parametrize(
+    "nodes", [GUARDED, pytest.param(HIDDEN, marks=pytest.mark.long)], indirect=True
+)
+"""One test is made with other file systems in every run as root; the others would take minutes more."""
+
+
 @pytest.fixture(scope="module", params=[GUARDED, pytest.param(HIDDEN, marks=pytest.mark.root)])
 def nodes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("apart")
@@ -143,6 +149,7 @@ def test_a_whole_study_runs_and_is_read_as_on_a_shared_folder(nodes: Nodes) -> N
     assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
 
 
+@HIDDEN_IN_LONG
 def test_where_results_are_in_the_folder_that_no_node_sees_one_sentence_says_what_to_do(nodes: Nodes) -> None:
     home = nodes.driver / "files"
     home.mkdir()
@@ -158,6 +165,7 @@ def test_where_results_are_in_the_folder_that_no_node_sees_one_sentence_says_wha
     )
 
 
+@HIDDEN_IN_LONG
 def test_what_ended_without_a_driver_is_fetched_by_the_next_though_its_host_was_killed(nodes: Nodes) -> None:
     home = nodes.driver / "later"
     home.mkdir()
@@ -185,6 +193,7 @@ def test_what_ended_without_a_driver_is_fetched_by_the_next_though_its_host_was_
         successor.close()
 
 
+@HIDDEN_IN_LONG
 def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(nodes: Nodes) -> None:
     home = nodes.driver / "toy"
     home.mkdir()

@@ -58,10 +58,10 @@ def test_a_node_that_is_well_is_one_line_and_its_facts_are_there_for_programs() 
         (
             {"shared": False, "bucket": False},
             "bad",
-            "takes no jobs: does not see the driver's outputs/",
+            "takes no jobs: does not see the controller's outputs/",
             "put ECHO_MATRIX_HOME on a file system that all nodes share, at the same path, or the results on S3",
         ),
-        ({"writable": False}, "bad", "may not write to /shared/outputs", "run Ray there as the user of the driver"),
+        ({"writable": False}, "bad", "may not write to /shared/outputs", "run Ray there as the user of the controller"),
         ({"free_bytes": 1 << 30}, "bad", "1.0 GiB free in /shared/outputs", "free some space there"),
         (
             {"store": "boto3 is not installed"},
@@ -73,7 +73,7 @@ def test_a_node_that_is_well_is_one_line_and_its_facts_are_there_for_programs() 
             {"tracker": "timed out"},
             "warning",
             "MLflow is not reached: timed out",
-            "only a driver on that node would ne",
+            "only a controller on that node woul",
         ),
         (
             {"niceness": 15},

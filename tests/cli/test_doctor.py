@@ -392,7 +392,7 @@ def test_a_standing_ray_is_reached_or_not(study: Study, server: tuple[str, list[
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     (found,) = look("ray", study, cluster_with(sections={"ray": RaySettings(address=f"127.0.0.1:{port}")}))
-    assert found.says == f"nothing answers on 127.0.0.1:{port}: Connection refused"
+    assert found.says == f"ray.address is '127.0.0.1:{port}': nothing answers there (Connection refused)"
 
 
 def test_slurm_is_looked_at_where_it_is_used(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

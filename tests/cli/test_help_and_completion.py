@@ -87,7 +87,7 @@ def test_no_summary_is_cut_and_no_usage_is_doubled(
         ("echo-matrix run --seeds ", ["0"]),
         ("echo-matrix run --branches re", ["replay", "return"]),
         ("echo-matrix run --backend s", ["slurm"]),
-        ("echo-matrix run --cluster cluster/r", ["cluster/ray.yaml"]),
+        ("echo-matrix run --cluster cluster/r", ["cluster/ray/", "cluster/ray.yaml"]),
         ("echo-matrix logs train/context-k1/", ["train/context-k1/s0"]),
         ("echo-matrix logs train/spatial-place/", ["train/spatial-place/s0"]),  # a row outside the profile
         ("echo-matrix retry train/context-k5/s0 train/context-k1/", ["train/context-k1/s0"]),

@@ -16,8 +16,13 @@ from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.multi_node import ranks_of_node
 from orchestrator.tracking.mlflow.tracker import mlflow_environment
 
-MAY_START_PYTHON = {"orchestrator/host/children.py", "orchestrator/schedule/notifications.py"}
-"""The second names the path of our code by itself, so that the user's command gets the user's PYTHONPATH."""
+MAY_START_PYTHON = {
+    "orchestrator/backends/ray/entry.py",
+    "orchestrator/host/children.py",
+    "orchestrator/schedule/notifications.py",
+}
+"""The first puts a node's interpreter in the place of the controller's, in a command of the second; the third
+names the path of our code by itself, so that the user's command gets the user's PYTHONPATH."""
 
 
 @pytest.fixture

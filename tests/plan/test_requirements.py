@@ -47,7 +47,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 def test_a_run_without_its_libraries_names_them_and_the_command(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert libraries_of(study, study.plan.workload.stages) == (
-        "ray", "numpy", "PIL", "safetensors", "torch", "deepspeed"
+        "ray", "numpy", "PIL", "safetensors", "torch", "deepspeed", "av"
     )  # fmt: skip
     require_libraries_of(study, study.plan.workload.stages)
     without(monkeypatch, "ray", "torch")

@@ -18,7 +18,7 @@ from made_plan import STAGES, STEPS, made_plan, standing, write_artifact, write_
 from mlflow import MlflowClient
 
 from orchestrator.plan.job import Plan
-from orchestrator.tracking.mlflow.__main__ import Hurry, _apply_waiting, _read
+from orchestrator.tracking.mlflow.__main__ import Hurry, _read
 from orchestrator.tracking.mlflow.identity import experiment_of, home_id
 from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
@@ -268,42 +268,7 @@ def test_who_is_asked_to_hurry_hears_of_it_before_what_was_said_earlier_is_sent(
     told, hurry = queue.SimpleQueue(), Hurry()
     _read(['{"op": "study"}\n', '{"op": "job"}\n', '{"op": "hurry", "within_s": 7}\n'], told, hurry)
     assert hurry.is_set() and hurry.within_s == 7
-    assert [told.get()["op"] for _ in range(3)] == ["study", "job", "hurry"]
-    assert told.get() is None
-
-
-class Received:
-    """What a projector was told."""
-
-    def __init__(self):
-        self.jobs = []
-
-    def job(self, message):
-        self.jobs.append(message["job"])
-
-
-def test_what_changes_within_a_while_is_sent_together():
-    told, received = queue.SimpleQueue(), Received()
-    told.put({"op": "job", "job": "a"})
-    threading.Timer(0.1, told.put, [{"op": "job", "job": "b"}]).start()
-    assert _apply_waiting(received, told, time.monotonic() + 1.0, Hurry())
-    assert received.jobs == ["a", "b"]
-
-
-def test_in_a_hurry_what_is_there_is_sent_at_once():
-    told, received, hurry = queue.SimpleQueue(), Received(), Hurry()
-    told.put({"op": "job", "job": "a"})
-
-    def say():
-        hurry.set()
-        told.put({"op": "hurry"})
-
-    began = time.monotonic()
-    threading.Timer(0.1, say).start()
-    assert _apply_waiting(received, told, began + 60.0, hurry)
-    assert received.jobs == ["a"] and time.monotonic() - began < 30.0
-    told.put(None)
-    assert not _apply_waiting(received, told, began + 60.0, hurry)
+    assert [told.get() for _ in range(3)] == [{"op": "study"}, {"op": "job"}, None]
 
 
 def test_results_that_were_made_again_get_a_new_run(tmp_path):

@@ -131,7 +131,7 @@ def _problems(node: Mapping[str, Any], here: Mapping[str, str], *, devices: bool
         yield (
             "warning",
             f"MLflow is not reached: {facts['tracker']}",
-            "only a driver on that node would need it: open its port there, or run the driver elsewhere",
+            "only a controller on that node would need it: open its port there, or run it elsewhere",
         )
     if abs(node["clock_s"]) > CLOCK_S:
         ahead = f"{abs(node['clock_s']):.1f} s {'ahead' if node['clock_s'] > 0 else 'behind'}"
@@ -158,11 +158,11 @@ def _disk_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
     if not facts["shared"] and not facts["bucket"]:
         yield (
             "bad",
-            "takes no jobs: does not see the driver's outputs/",
+            "takes no jobs: does not see the controller's outputs/",
             "put ECHO_MATRIX_HOME on a file system that all nodes share, at the same path, or the results on S3",
         )
     elif not facts["writable"]:
-        yield "bad", f"may not write to {facts['folder']}", "run Ray there as the user of the driver"
+        yield "bad", f"may not write to {facts['folder']}", "run Ray there as the user of the controller"
     if free < SCRATCH_GIB:
         yield "bad", f"{free:.1f} GiB free in {facts['folder']}", "free some space there"
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import workloads
+import workloads.contract
 from orchestrator.backends.ray.entry import SCRATCH
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.host.children import child_environment, python_command

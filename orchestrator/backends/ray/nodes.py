@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import workloads
+import workloads.contract
 from orchestrator.backends.ray.address import ClusterSilent
 from orchestrator.backends.ray.head import ask_head
 from orchestrator.backends.ray.hosts import NAMESPACE, host_name

@@ -31,20 +31,29 @@ def preview(run: PlannedRun, say: Callable[[str], None]) -> SiteCapacity | None:
     """The hosts that a run would have; None: they are not known now.
 
     Raises:
-        SiteError: the cluster answers and cannot be used.
+        SiteError: the cluster was asked, answers and cannot be used.
     """
+    settings = ray_settings(run.cluster)
+    if not settings.embedded and not run.may_ask:
+        return _declared(settings)
     try:
         return _capacity(run)
     except ClusterSilent as error:
         say(f"whether the cluster can run this is not known: {error}")
-        if types := ray_settings(run.cluster).node_types:
-            shares = shares_of(types)
-            return SiteCapacity(where=f"ray.node_types are {shapes(shares)}", hosts=shares, is_all=False)
+        return _declared(settings)
     except BackendError as error:
-        if not ray_settings(run.cluster).embedded:
+        if not settings.embedded:
             raise SiteError(str(error)) from error
         say(str(error))
     return None
+
+
+def _declared(settings: RaySettings) -> SiteCapacity | None:
+    """The hosts that the cluster file says may come; None: it names none."""
+    if not settings.node_types:
+        return None
+    shares = shares_of(settings.node_types)
+    return SiteCapacity(where=f"ray.node_types are {shapes(shares)}", hosts=shares, is_all=False)
 
 
 def capacity_of(inventory: Inventory, settings: RaySettings) -> SiteCapacity:

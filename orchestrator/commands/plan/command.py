@@ -36,12 +36,17 @@ def plan(
         bool,
         typer.Option("--sbatch", help="Show the scripts that a run would send to SLURM, which need not be installed."),
     ] = False,
+    ask_cluster: Annotated[
+        bool,
+        typer.Option("--ask-cluster", help="Ask the Ray cluster of --cluster whether it has a node for each job."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what would run, why, how long it would take, and what each row costs.
 
-    With the options of `run`, it shows what `run` would run. Changes nothing. Ends with 2 if a row does not fit into
-    its memory or cannot be evaluated, or if a Ray cluster that answers has no node for it.
+    With the options of `run`, it shows what `run` would run. Changes nothing, and contacts no address of the cluster
+    file unless --ask-cluster is given. Ends with 2 if a row does not fit into its memory or cannot be evaluated, or if
+    the cluster that was asked has no node for a job.
     """
     study = options.open(smoke=smoke, rows=selection.rows)
     if sbatch:
@@ -78,10 +83,10 @@ def plan(
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
-    say_what_is_missing(study, standings)
+    say_what_is_missing(study, standings, may_ask=ask_cluster)
 
 
-def say_what_is_missing(study: Study, standings: Mapping[str, Standing]) -> None:
+def say_what_is_missing(study: Study, standings: Mapping[str, Standing], *, may_ask: bool) -> None:
     """Say what would keep a run of these jobs from starting.
 
     Raises:
@@ -94,6 +99,7 @@ def say_what_is_missing(study: Study, standings: Mapping[str, Standing]) -> None
         matrix=study.matrix,
         jobs=[study.plan.jobs[job_id] for job_id, now in standings.items() if now.state in AHEAD],
         environment=os.environ,
+        may_ask=may_ask,
     )
     plugin = backend_plugin(study.cluster.backend)
 

@@ -143,9 +143,6 @@ def run_study(
                 on_accepted=record,
             )
             stopped = outcome.interrupted
-            if not stopped:  # the tracker sends the rest while the report is written
-                observer.finish()
-                tracker.hurry(TRACKING_END_S)
             with told_if_slow(view.say, "writing the report"):
                 settled = all(now.state == "done" for now in standings.values())
                 written = not stopped and report_of(
@@ -300,7 +297,6 @@ class TrackerObserver:
         for job in self._plan.jobs.values():
             if job.spec.tracked and job.fingerprint in done and job.id not in self._passed:
                 self._tracker.job_changed(completed_change(job, self._store))
-                self._passed.add(job.id)
 
     def _question(self, event: Event) -> TimedCall[JobChange]:
         job = self._plan.jobs[event.job]

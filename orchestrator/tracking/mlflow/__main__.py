@@ -77,7 +77,8 @@ def _read(source: Iterable[str], lines: Lines, hurry: Hurry) -> None:
         if message["op"] == "hurry":  # takes effect at once: it is about the lines still in the queue
             hurry.within_s = float(message["within_s"])
             hurry.set()
-        lines.put(message)
+        else:
+            lines.put(message)
     lines.put(None)
 
 
@@ -95,40 +96,36 @@ def _project(lines: Lines, hurry: Hurry) -> int:
         return REFUSED
     projector = Projector(home, message["uri"], message["study"], hurry)
     follow_s = float(message["follow_s"])
+    followed = time.monotonic()
     ended = False
     while not ended:
-        # A job changes several times within seconds, and its cell and row with it: they are sent together.
-        ended = not _apply_waiting(projector, lines, time.monotonic() + follow_s, hurry)
-        projector.follow()
+        ended = not _apply_waiting(projector, lines, max(0.05, followed + follow_s - time.monotonic()))
+        if ended or time.monotonic() - followed >= follow_s:
+            projector.follow()
+            followed = time.monotonic()
         if not ended:
             projector.send()
             _tell_notes(projector)
     return _finish(projector, time.monotonic() + hurry.within_s, overtaken)
 
 
-def _apply_waiting(projector: Any, lines: Lines, until: float, hurry: Hurry) -> bool:
-    """Take in all that comes until then; in a hurry, what is there, or the next. False: the input has ended."""
-    came = False
-    while not came or time.monotonic() < until:
-        try:
-            if came and hurry.is_set():
-                message = lines.get_nowait()
-            else:
-                message = lines.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            return True
-        came = True
-        if message is None:
-            return False
-        if message["op"] == "cell":
-            projector.cell(message["cell"])
-        elif message["op"] == "job":
-            projector.job(message)
-        elif message["op"] == "derived":
-            projector.derived(message)
-        elif message["op"] == "report":
-            projector.report(Path(message["folder"]))
-    return True
+def _apply_waiting(projector: Any, lines: Lines, timeout_s: float) -> bool:
+    """Take in all messages that are there, or the first that comes; False: the input has ended."""
+    try:
+        message = lines.get(timeout=timeout_s)
+        while message is not None:
+            if message["op"] == "cell":
+                projector.cell(message["cell"])
+            elif message["op"] == "job":
+                projector.job(message)
+            elif message["op"] == "derived":
+                projector.derived(message)
+            elif message["op"] == "report":
+                projector.report(Path(message["folder"]))
+            message = lines.get_nowait()
+    except queue.Empty:
+        return True
+    return False
 
 
 def _finish(projector: Any, until: float, overtaken: Callable[[], bool]) -> int:

@@ -219,11 +219,6 @@ class MlflowTracker:
             message = {"op": "derived", "cell": cell, "branch": branch, "lines": lines}
             self._put(f"derived {cell} {branch}", message)
 
-    def hurry(self, within_s: float) -> None:
-        """See `Tracker.hurry`."""
-        if self._child is not None and self._sends:
-            self._lines.put(_line({"op": "hurry", "within_s": within_s}))
-
     def report(self, folder: Path) -> None:
         """Show the report, if a child is running."""
         if self._child is not None and self._sends:
