@@ -37,7 +37,7 @@ FILES = {
     "backends/test_what_dies_under_ray.py": SERVICE,
     "backends/test_standing_ray.py": SERVICE,
     "backends/test_ray_gangs.py": SERVICE,
-    "backends/test_ray_gang_training.py": SERVICE,
+    "backends/test_ray_gang_training.py": LONG,
     "backends/test_ray_refusals.py": SERVICE,
     "backends/test_ray_doctor.py": SERVICE,
     "backends/test_nodes_apart.py": SERVICE,

@@ -172,7 +172,7 @@ def test_a_plan_says_what_would_keep_a_run_from_starting(
     monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     paper = open_study(root / "matrix.yaml", profile="paper")
-    say_what_is_missing(paper, paper.standings())
+    say_what_is_missing(paper, paper.standings(), may_ask=True)
     note = capsys.readouterr().err
     assert note.startswith("note: cannot run there: the jobs run on this machine; that is too little for stage")
     assert "train" in note and note.count("\n") == 1
@@ -180,7 +180,7 @@ def test_a_plan_says_what_would_keep_a_run_from_starting(
         free.bind(("127.0.0.1", 0))
         closed = f"127.0.0.1:{free.getsockname()[1]}"
     cluster = dataclasses.replace(BUILT_IN, sections={"ray": RaySettings(address=closed)})
-    say_what_is_missing(paper.changed(cluster=cluster), paper.standings())
+    say_what_is_missing(paper.changed(cluster=cluster), paper.standings(), may_ask=True)
     assert capsys.readouterr().err == (
         f"note: whether the cluster can run this is not known: ray.address is '{closed}': nothing answers there "
         f"(Connection refused); {GUIDE}\n"

@@ -118,7 +118,10 @@ def run(request: Request, progress: Progress) -> StageOutcome:
 
 
 def hold_together(request: Request, progress: Progress) -> None:
-    """Hold a connection to rank 0 until asked to stop; one that breaks is an error, as in a collective operation."""
+    """Hold a connection to rank 0 until a rank is asked to stop, which it tells the others, as a training does.
+
+    A connection that breaks is an error, as in a collective operation.
+    """
     place, held = request.rendezvous, list[socket.socket]()
     if place.rank == 0:
         listening = socket.socket(fileno=place.listen_fd)
@@ -133,8 +136,11 @@ def hold_together(request: Request, progress: Progress) -> None:
             try:
                 if not one.recv(1):
                     raise ConnectionError("another rank is gone")
+                return
             except TimeoutError:
                 continue
+    for one in held:
+        one.sendall(b"s")
 
 
 def meet(request: Request, *, computing: bool = False) -> None:

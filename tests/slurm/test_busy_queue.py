@@ -21,6 +21,7 @@ from orchestrator.backends.slurm.core.time_limit import ENOUGH
 from orchestrator.spec.cell import Resources
 
 
+@pytest.mark.long  # a minute, most of it waiting
 def test_backfill_takes_what_was_measured_to_be_short_and_the_start_of_the_rest_is_predicted(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
