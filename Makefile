@@ -1,4 +1,4 @@
-# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, chaos,
+# run: the whole matrix at laptop scale · test-fast, test, test-root, test-long, check, reference, docs, bench, bench-page, chaos,
 # chaos-s3, adversaries, calibrate, fix: for those who change the code.
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: run test-fast test test-root test-long root-packages check reference docs bench chaos chaos-s3 adversaries calibrate fix install
+.PHONY: run test-fast test test-root test-long root-packages check reference docs bench bench-page chaos chaos-s3 adversaries calibrate fix install
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -60,8 +60,13 @@ check: $(INSTALLED)
 reference: $(INSTALLED)
 	$(BIN)/python tests/docs/write_reference.py
 
+# An hour on quiet cores; installs the peers of the extra `bench` into build/bench-peers and writes build/bench.json.
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest tests/bench -m bench -s -q
+
+# What `make bench` measured, as docs/benchmarks.md and its figures.
+bench-page: $(INSTALLED)
+	$(BIN)/python tests/bench/write_page.py
 
 # Every metric of every branch against videos that remember nothing: half a minute, before a metric is added or changed.
 adversaries: $(INSTALLED)

@@ -16,7 +16,7 @@ def step() -> float:
     loss = model(torch.randn(8, 64, generator=generator)).square().mean()
     loss.backward()
     optimiser.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def run(request: Request, progress: Progress) -> StageOutcome:

@@ -99,5 +99,5 @@ def test_a_training_step_against_diffusers(pair: tuple[WorldModel, nn.Module], c
     alternating(steps, 1)  # the first pays for moments, tables and compilers
     mine_s, peer_s = alternating(steps, TIMES)
     how = "compiled" if compiled else "eager"
-    say(f"training step, {TOKENS} tokens, {DEVICE}, {how}", mine_s, peer_s, "diffusers")
+    say(f"training step, {TOKENS} tokens, {DEVICE}, {how}", mine_s, peer_s, "diffusers", group="computing")
     print(f"ours / diffusers: {mine_s / peer_s:.3f} of its time with {share_of_flops(pair[0]):.3f} of its matrix FLOPs")

@@ -67,7 +67,7 @@ def test_more_devices_hold_less_each_only_where_something_is_sharded() -> None:
 
 
 def test_the_predictions_for_one_h100_are_within_a_twelfth_of_what_it_measured() -> None:
-    # docs/explanation/measured.md, "One H100": 64 x 64, 21 frames, batch 32, bfloat16; peak GiB without its context.
+    # docs/benchmarks.md, "One H100": 64 x 64, 21 frames, batch 32, bfloat16; peak GiB without its context.
     measured = {
         "context-k1": 16.1,
         "context-k20": 28.6,
