@@ -22,6 +22,11 @@ def shortened_lines(lines: Sequence[str], most: int, what: str = "") -> list[str
     return [*lines[:most], *([f"  ... and {left} more {what}".rstrip()] if left > 0 else [])]
 
 
+def last_line(text: str) -> str:
+    """The last line that says something; empty: none does."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def local_time(at: float, *, seconds: bool = True) -> str:
     """Seconds since 1970 as `2026-01-31 14:05:09` of this machine's time zone, or to the minute."""
     return time.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M", time.localtime(at))

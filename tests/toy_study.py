@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.fake.backend import Act, FakeBackend, FakeCluster
-from orchestrator.backends.protocol import HostShare
+from orchestrator.backends.protocol import Backend, HostShare
+from orchestrator.plan.durations import SHARED, Duration
 from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.budget import Budget
@@ -21,7 +22,7 @@ from orchestrator.schedule.run import RunResult, run
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import EnvironmentSettings, RetrySettings, TrackingSettings
 from orchestrator.store.files import FilesStore
-from orchestrator.store.protocol import Commit
+from orchestrator.store.protocol import Commit, Store
 from workloads.contract.request import DEFAULT_WORKLOAD
 from workloads.study.workload import WORKLOAD
 
@@ -95,6 +96,27 @@ def make_plan(jobs: Sequence[Job]) -> Plan:
         jobs={job.id: job for job in jobs},
         jobs_of={},
     )
+
+
+def make_duration(**changed: Any) -> Duration:
+    """The duration of a job of `data`, shared by all rows: a second on one processor."""
+    of_data: dict[str, Any] = {"fingerprint": "", "stage": "data", "branch": "", "row": SHARED, "smoke": False}
+    where = {"profile": "laptop", "backend": "", "kind": "", "cpus": 1, "devices": 0}
+    return Duration(**{**of_data, **where, "flops": None, "seconds": 1.0, **changed})
+
+
+def drive(plan: Plan, folder: Path, store: Store, backend: Backend) -> RunResult:
+    """Run all jobs of a plan with a real clock and a ledger in `folder`."""
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        return run(
+            plan,
+            list(plan.jobs),
+            home=folder,
+            store=store,
+            ledger=ledger,
+            backend_factory=lambda: backend,
+            cluster=Settings(),
+        )
 
 
 def commit_of(job: Job, attempt: str) -> Commit:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from orchestrator.backends.plugin import SiteCapacity
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job
-from orchestrator.schedule.placement import why_unplaceable
+from orchestrator.schedule.misfits import why_unplaceable
 
 NOTHING = HostShare(name="none", cpus=0, devices=0, memory_gib=0.0)
 """In the place of the hosts of a site that has none: a job is unplaceable compared with some host only."""

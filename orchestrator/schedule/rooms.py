@@ -236,8 +236,8 @@ class Reservations:
         rooms = {host.name: room_of(host) for host in hosts}
         for placement, memory_gib, since, estimate in self.held.values():
             free_at = math.inf if estimate is None else max(now, since + estimate.seconds)
-            share_gib = memory_gib / len(placement.parts) if placement.others else memory_gib
-            for part in placement.parts if placement.others else (placement,):
+            share_gib = memory_gib / len(placement.parts)
+            for part in placement.parts:
                 if part.host in rooms:
                     room = rooms[part.host]
                     room.reserve(part.cpus, part.devices, share_gib)

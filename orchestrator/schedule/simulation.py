@@ -15,7 +15,7 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.makespan import Capacity, expected_chains, makespan
 from orchestrator.plan.slots import SlotCount
-from orchestrator.schedule.placement import ReadyQueue
+from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import Reservations
 from orchestrator.spec.cell import Resources
 

@@ -78,7 +78,7 @@ class LiveLines:
 
     def say(self, text: str) -> None:
         """Print a whole line above the live ones."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        _print(self._console, text)
 
     def close(self) -> None:
         """Stop drawing; transient lines are erased."""
@@ -115,7 +115,7 @@ class LiveView:
     def say(self, text: str) -> None:
         """Print a sentence above the live lines."""
         if self._drawn is None:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            _print(self._console, text)
         else:
             self._drawn.say(text)
 
@@ -129,6 +129,10 @@ class LiveView:
 def live_view(stream: TextIO) -> View:
     """The view for a terminal."""
     return LiveView(Console(file=stream))
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _line(text: str) -> Text:

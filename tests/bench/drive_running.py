@@ -9,12 +9,10 @@ import threading
 import time
 from pathlib import Path
 
-from toy_study import Settings, make_job, make_plan
+from toy_study import drive, make_job, make_plan
 
 from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import HostShare
-from orchestrator.schedule.ledger.database import Ledger
-from orchestrator.schedule.run import run
 from orchestrator.store.files import FilesStore
 
 JOBS = 1000
@@ -40,16 +38,7 @@ def main(folder: Path) -> None:
 
     looking = threading.Thread(target=look)
     looking.start()
-    with Ledger.open(folder / "ledger.sqlite") as ledger:
-        run(
-            plan,
-            list(plan.jobs),
-            home=folder,
-            store=store,
-            ledger=ledger,
-            backend_factory=lambda: backend,
-            cluster=Settings(),
-        )
+    drive(plan, folder, store, backend)
     looking.join()
     # Not ru_maxrss, which counts the memory of the process that started this one too.
     status = Path("/proc/self/status").read_text(encoding="utf-8")

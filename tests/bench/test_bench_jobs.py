@@ -16,13 +16,11 @@ import pytest
 from bench_workload import WORKLOAD
 from peer_environment import ENVIRONMENT, peers
 from timing import cpu_seconds, say
-from toy_study import Settings, make_job, make_plan
+from toy_study import drive, make_job, make_plan
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
-from orchestrator.schedule.ledger.database import Ledger
-from orchestrator.schedule.run import run
 from orchestrator.store.files import FilesStore
 from orchestrator.store.location import StoreLocation
 
@@ -50,16 +48,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> float:
     backend = RayBackend(BackendContext(home=folder, store=location, server=server), RaySettings())
     backend.hosts()
     say("start of Ray and a warm host", time.perf_counter() - began, group="jobs")
-    with Ledger.open(folder / "ledger.sqlite") as ledger:
-        outcome = run(
-            plan,
-            list(plan.jobs),
-            home=folder,
-            store=store,
-            ledger=ledger,
-            backend_factory=lambda: backend,
-            cluster=Settings(),
-        )
+    outcome = drive(plan, folder, store, backend)
     assert outcome.exit_code == 0
     commits = [store.read(fingerprint) for fingerprint in store.commits()]
     return (max(c.ended for c in commits) - min(c.started for c in commits)) / JOBS

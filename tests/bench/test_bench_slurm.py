@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import submitit
 from timing import say
-from toy_study import ONE_CPU, Settings, make_job, make_plan
+from toy_study import ONE_CPU, Settings, make_duration, make_job, make_plan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slurm"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
@@ -30,7 +30,6 @@ from orchestrator.backends.slurm.core.time_limit import ENOUGH
 from orchestrator.backends.slurm.preflight.site import read_site
 from orchestrator.backends.slurm.settings import PilotSettings, SlurmSettings, SlurmStage
 from orchestrator.host.code import copy_code
-from orchestrator.plan.durations import SHARED, Duration
 from orchestrator.schedule.events import Event
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.run import run
@@ -171,20 +170,7 @@ def seconds_in_a_busy_queue(site: Site, home: Path, slurm: SlurmSettings, *, one
         for n in range(SHORT_JOBS)
     ]
     plan = replace(make_plan(jobs), workload_name="toy_workload", workload=TOY)
-    measured = Duration(
-        fingerprint="",
-        stage="data",
-        branch="",
-        row=SHARED,
-        smoke=False,
-        profile=plan.profile,
-        backend="slurm",
-        kind="cpu",
-        cpus=1,
-        devices=0,
-        flops=None,
-        seconds=MEASURED_S,
-    )
+    known = make_duration(profile=plan.profile, backend="slurm", kind="cpu", seconds=MEASURED_S)
     site.clear()
     busy = fill(site, minutes=10, take_s=TAKE_S, then_s=THEN_S)
     wait_until(
@@ -192,7 +178,7 @@ def seconds_in_a_busy_queue(site: Site, home: Path, slurm: SlurmSettings, *, one
     )
     with Ledger.open(home / "ledger.sqlite") as ledger:
         for number in range(ENOUGH):
-            ledger.record_duration(replace(measured, fingerprint=f"{number:064x}"))
+            ledger.record_duration(replace(known, fingerprint=f"{number:064x}"))
         began = time.perf_counter()
         ended = run(
             plan,

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_study import make_job, make_plan, small_plan
+from toy_study import make_duration, make_job, make_plan, small_plan
 
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.durations import Duration
@@ -15,20 +15,7 @@ from orchestrator.spec.cell import Resources
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 
-DURATION = Duration(
-    fingerprint="",
-    stage="",
-    branch="",
-    row="",
-    smoke=False,
-    profile="laptop",
-    backend="",
-    kind="",
-    cpus=1,
-    devices=0,
-    flops=None,
-    seconds=1.0,
-)
+DURATION = make_duration(stage="", row="")
 DEVICES = Resources(cpus=4, devices=8, memory_gib=1.0, minutes=1.0)
 
 

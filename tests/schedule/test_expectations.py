@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_study import Toy, make_job, make_plan
+from toy_study import Toy, make_duration, make_job, make_plan
 
 from orchestrator.backends.fake.backend import Act, FakeBackend
 from orchestrator.backends.protocol import Report
-from orchestrator.plan.durations import SHARED, Duration
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.schedule.expectations import expected_time, expected_work
 from orchestrator.schedule.ledger.database import Ledger
@@ -18,20 +17,7 @@ from orchestrator.spec.cluster import RetrySettings
 JOBS = [make_job("data", f"data/{n}") for n in range(3)]
 PLAN = make_plan(JOBS)
 MEASURED = [
-    Duration(
-        fingerprint=f"{number:064x}",
-        stage="data",
-        branch="",
-        row=SHARED,
-        smoke=False,
-        profile=PLAN.profile,
-        backend="fake",
-        kind="a cpu",
-        cpus=1,
-        devices=0,
-        flops=None,
-        seconds=10.0,
-    )
+    make_duration(fingerprint=f"{number:064x}", profile=PLAN.profile, backend="fake", kind="a cpu", seconds=10.0)
     for number in range(6)
 ]
 

@@ -19,7 +19,9 @@ from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.launcher import read_intent, write_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt, attempt_json
-from orchestrator.schedule.placement import Placer, ReadyQueue, usable, why_short, why_unplaceable
+from orchestrator.schedule.misfits import why_short, why_unplaceable
+from orchestrator.schedule.placement import Placer, usable
+from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import JobShape, Reservations, Spread, fit, promise_for
 from orchestrator.schedule.simulation import SimulatedJob, simulate
 from orchestrator.spec.cell import Resources

@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_study import OF_THE_FIRST_VERSION, OF_THE_THIRD_VERSION, Settings, Toy, fingerprint, make_job, small_plan
+from toy_study import (
+    OF_THE_FIRST_VERSION,
+    OF_THE_THIRD_VERSION,
+    Settings,
+    Toy,
+    fingerprint,
+    make_duration,
+    make_job,
+    small_plan,
+)
 
 from orchestrator.backends.protocol import Placement
 from orchestrator.errors import LeaseError, LedgerError
 from orchestrator.host.checkpoints import attempt_folder
-from orchestrator.plan.durations import Duration
 from orchestrator.schedule.launcher import build_request
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.ledger.database import Attempt, JobRecord, Ledger
@@ -270,18 +278,12 @@ def test_a_ledger_of_the_third_version_gets_durations_from_its_attempts(path: Pa
 
 def test_a_ledger_of_the_sixth_version_keeps_its_durations(path: Path) -> None:
     job = make_job("train", "train/a")
-    duration = Duration(
+    duration = make_duration(
         fingerprint=job.fingerprint,
         stage="train",
-        branch="",
         row="a",
-        smoke=False,
-        profile="laptop",
         backend="ray",
         kind="cpu X",
-        cpus=1,
-        devices=0,
-        flops=None,
         seconds=7.0,
         estimated_s=6.0,
         basis="guess",

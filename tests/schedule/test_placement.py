@@ -9,7 +9,8 @@ from orchestrator.backends.protocol import HostShare, JobQueue, Placement
 from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import longest_chains
 from orchestrator.schedule.job_states import JobStates, Transition, closure
-from orchestrator.schedule.placement import ReadyQueue, why_unplaceable
+from orchestrator.schedule.misfits import why_unplaceable
+from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import Reservations, Target
 from orchestrator.spec.cell import Resources
 

@@ -5,7 +5,6 @@ new child is started. An embedded Ray dies with its child: its attempts end as `
 processes are gone. On a standing cluster the new child takes the same attempts up again.
 """
 
-import hashlib
 import os
 import secrets
 import sys
@@ -22,7 +21,7 @@ from orchestrator.backends.protocol import Adoption, Autoscaling, HostShare, Pla
 from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
-from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings
+from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings, study_of
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.environment import RAY, passed, patterns_of_hosts
@@ -58,7 +57,7 @@ class RayBackend:
             "python": sys.executable,
             "scratch": ray.scratch or "",
             "scratch_gib": ray.scratch_gib,
-            "study": hashlib.sha256(str(context.home.resolve()).encode()).hexdigest()[:16],
+            "study": study_of(context.home),
             "orphan_s": context.orphan_s,
             "idle_s": context.idle_s,
             "node_types": {name: asdict(one) for name, one in ray.node_types.items()},

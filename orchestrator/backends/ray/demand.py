@@ -14,7 +14,7 @@ from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 from ray.exceptions import RayError
 from ray.util.placement_group import placement_group, placement_group_table
 
-from orchestrator.backends.ray.growth import NodeTypes, growth_text
+from orchestrator.backends.ray.growth import NodeTypes, bundle_of, growth_text
 from orchestrator.backends.ray.hosts import remove_group
 
 LOOK_S = 5.0  # between two questions what the autoscaler cannot do
@@ -70,8 +70,7 @@ class Demand:
         )
 
     def _bundle(self, name: str) -> dict[str, float]:
-        one = self._types[name]
-        return {"CPU": float(one["cpus"]), **({"GPU": float(one["devices"])} if one["devices"] else {})}
+        return bundle_of(self._types[name])
 
     def _infeasible(self) -> list[str]:
         """Types of which the autoscaler says that it can never add one as `ray.node_types` declares it."""

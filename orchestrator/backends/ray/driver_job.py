@@ -84,7 +84,7 @@ class DriverJob:
         """What the job has printed beside the controller's output."""
         try:
             return str(self._client.get_job_logs(self.id))
-        except Exception:
+        except Exception:  # it is only shown beside the exit code
             return ""
 
 

@@ -125,6 +125,11 @@ def settings_apart(settings: Mapping[str, Any], why: str, archive: Callable[[], 
     }
 
 
+def scratch_parent(setting: str) -> Path:
+    """The node's scratch folder, of all users; `setting` as for `scratch_root`."""
+    return Path(os.environ.get(SCRATCH) or setting or tempfile.gettempdir()).absolute()
+
+
 def scratch_root(setting: str) -> Path:
     """The user's folder below the node's scratch folder, which nobody else can enter; made if it is not there.
 
@@ -134,7 +139,7 @@ def scratch_root(setting: str) -> Path:
     Raises:
         OSError: it cannot be made, or is another user's.
     """
-    above = Path(os.environ.get(SCRATCH) or setting or tempfile.gettempdir()).absolute()
+    above = scratch_parent(setting)
     above.mkdir(parents=True, exist_ok=True)
     root = above / f"echo-matrix-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from orchestrator.host.machine import GIB
 from orchestrator.wording import counted
 
 MOST_NODES = 100
@@ -73,6 +74,20 @@ def nodes_to_add(waiting: Sequence[tuple[Need, int]], free: Sequence[Space], typ
             for space in found:
                 space.take(need)
     return wanted
+
+
+def size_of(resources: Mapping[str, float]) -> dict[str, Any]:
+    """What a node has, as Ray counts it: `cpus`, `devices` and `memory_gib`."""
+    return {
+        "cpus": int(resources.get("CPU", 0)),
+        "devices": int(resources.get("GPU", 0)),
+        "memory_gib": resources.get("memory", 0.0) / GIB,
+    }
+
+
+def bundle_of(size: Mapping[str, Any]) -> dict[str, float]:
+    """The cpus and devices of a node, as a placement group asks for them."""
+    return {"CPU": float(size["cpus"]), **({"GPU": float(size["devices"])} if size["devices"] else {})}
 
 
 def space_of(share: Mapping[str, Any]) -> Space:

@@ -14,10 +14,10 @@ from typing import Any
 from orchestrator.backends.protocol import HostShare
 from orchestrator.backends.ray.address import ClusterSilent, unusable, version_mismatch
 from orchestrator.backends.ray.environment import CLUSTER, join_environment
+from orchestrator.backends.ray.growth import size_of
 from orchestrator.backends.ray.inventory import SILENT, Inventory
 from orchestrator.backends.ray.pipe import REFUSED
 from orchestrator.errors import SiteError
-from orchestrator.host.machine import GIB
 
 ANSWER_S = 5.0  # for each question to the head
 WITHIN_S = 6.0  # for all of them: Ray looks at no limit while it connects, and tries for 40 s
@@ -29,13 +29,7 @@ ALIVE = 0
 
 def share_of(name: str, resources: Mapping[str, float]) -> HostShare:
     """A node's resources, as Ray counts them, as the share that a host there has."""
-    return HostShare(
-        name=name,
-        cpus=int(resources.get("CPU", 0)),
-        devices=int(resources.get("GPU", 0)),
-        memory_gib=resources.get("memory", 0.0) / GIB,
-        group=CLUSTER,
-    )
+    return HostShare(name=name, **size_of(resources), group=CLUSTER)
 
 
 def ask_head(place: str) -> Inventory:

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from orchestrator.backends.ray import entry
 from orchestrator.backends.ray.actor import Host
 from orchestrator.backends.ray.entry import class_of_host
 from orchestrator.backends.ray.environment import CLUSTER, EXCHANGE_GROUP, HOST_LABEL
+from orchestrator.backends.ray.growth import bundle_of, size_of
 from orchestrator.errors import BackendError
 from orchestrator.host import code_archive
 from orchestrator.host.code_archive import pack_code
-from orchestrator.host.machine import GIB
+from orchestrator.wording import last_line
 from workloads.runtime.fault_points import VARIABLE
 
 NAMESPACE = "echo-matrix"
@@ -103,18 +104,16 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any], code: Seque
         settings: as for `RayCluster`.
         code: as `put_code` gave it.
     """
-    resources = node["Resources"]
     embedded = settings["address"] == "local"
-    cpus, devices = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    name = host_name(node, embedded=embedded)
+    share = node_share(node, embedded=embedded)
+    name, devices = share["name"], share["devices"]
     token = secrets.token_hex(4)
-    bundle = {"CPU": cpus, **({"GPU": devices} if devices else {})}
     lasting = {} if embedded else {"name": f"{settings['study']}/{name}/{token}", "lifetime": "detached"}
     # By the node's id: two raylets on one machine share `node:ADDRESS`, and one's host could take the other's place.
     here = {"ray.io/node-id": node["NodeID"]}
-    group = placement_group([bundle], strategy="STRICT_PACK", bundle_label_selector=[here], **lasting)
+    group = placement_group([bundle_of(share)], strategy="STRICT_PACK", bundle_label_selector=[here], **lasting)
     options: dict[str, Any] = {
-        "num_cpus": cpus,
+        "num_cpus": share["cpus"],
         "num_gpus": devices,
         "max_restarts": 0,
         "scheduling_strategy": PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=0),
@@ -124,14 +123,12 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any], code: Seque
         options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
     host: Any = ray.remote(concurrency_groups={EXCHANGE_GROUP: 1})(class_of_host(vars(Host)))
     actor = host.options(**options).remote(settings, devices, code)
-    memory_gib = resources.get("memory", 0.0) / GIB
+    if embedded and settings["memory_gib"]:
+        share["memory_gib"] = settings["memory_gib"]
     return RayHost(
-        name=name,
+        **share,
         node=node["NodeID"],
         token=token,
-        cpus=cpus,
-        devices=devices,
-        memory_gib=settings["memory_gib"] if embedded and settings["memory_gib"] else memory_gib,
         group=group,
         actor=actor,
         hello=actor.hello.remote(),
@@ -141,13 +138,7 @@ def start_host(node: Mapping[str, Any], settings: Mapping[str, Any], code: Seque
 
 def node_share(node: Mapping[str, Any], *, embedded: bool) -> dict[str, Any]:
     """What a host would have of a node, as the fields of a `HostShare`."""
-    resources = node["Resources"]
-    return {
-        "name": host_name(node, embedded=embedded),
-        "cpus": int(resources.get("CPU", 0)),
-        "devices": int(resources.get("GPU", 0)),
-        "memory_gib": resources.get("memory", 0.0) / GIB,
-    }
+    return {"name": host_name(node, embedded=embedded), **size_of(node["Resources"])}
 
 
 def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
@@ -158,6 +149,18 @@ def host_name(node: Mapping[str, Any], *, embedded: bool) -> str:
     return machine if embedded else f"{machine}-{node['NodeID'][:6]}"
 
 
+def named_hosts(study: str) -> Iterator[tuple[str, str, Any]]:
+    """Name, token and actor of each host of a study that lives on a standing cluster; `study` as for `find_hosts`."""
+    for named in ray.util.list_named_actors(all_namespaces=True):
+        if named["namespace"] != NAMESPACE or not named["name"].startswith(f"{study}/"):
+            continue
+        _, name, token = named["name"].split("/")
+        try:
+            yield name, token, ray.get_actor(named["name"], namespace=NAMESPACE)
+        except ValueError:  # it has just ended
+            continue
+
+
 def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHost]:
     """The hosts of a study that earlier drivers left on a standing cluster; groups without a host are removed.
 
@@ -166,25 +169,15 @@ def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHo
         nodes: Ray's living nodes by the name of the host that they would have.
     """
     found = []
-    for named in ray.util.list_named_actors(all_namespaces=True):
-        if named["namespace"] != NAMESPACE or not named["name"].startswith(f"{study}/"):
-            continue
-        _, name, token = named["name"].split("/")
-        try:
-            actor = ray.get_actor(named["name"], namespace=NAMESPACE)
-        except ValueError:  # it has just ended
-            continue
+    for name, token, actor in named_hosts(study):
         node = nodes.get(name, {"NodeID": "", "Resources": {}})
-        resources = node["Resources"]
         found.append(
             RayHost(
                 name=name,
                 node=node["NodeID"],
                 token=token,
-                cpus=int(resources.get("CPU", 0)),
-                devices=int(resources.get("GPU", 0)),
-                memory_gib=resources.get("memory", 0.0) / GIB,
-                group=_group(named["name"]),
+                **size_of(node["Resources"]),
+                group=_group(f"{study}/{name}/{token}"),
                 actor=actor,
                 hello=actor.hello.remote(),
             )
@@ -194,6 +187,11 @@ def find_hosts(study: str, nodes: Mapping[str, Mapping[str, Any]]) -> list[RayHo
         if group["name"].startswith(f"{study}/") and group["name"] not in living and group["state"] != "REMOVED":
             remove_group(_group(group["name"]))
     return found
+
+
+def words_of(error: Exception) -> str:
+    """The last line of an error that comes with a traceback of another process."""
+    return last_line(str(error)) or type(error).__name__
 
 
 def remove_group(group: Any) -> None:

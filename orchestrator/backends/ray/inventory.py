@@ -22,7 +22,7 @@ from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.host.environment import RAY, passed
-from orchestrator.wording import counted
+from orchestrator.wording import counted, last_line
 
 CHILD_S = 45.0  # for the process that asks: on a busy machine ray is imported for ten seconds
 SILENT = 4
@@ -127,7 +127,7 @@ def ask_in_child(
         )
     except subprocess.TimeoutExpired as error:
         raise ClusterSilent(unusable(place, f"it was asked for {within_s:g} s without an answer")) from error
-    words = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it said nothing")
+    words = last_line(done.stderr) or "it said nothing"
     match done.returncode:
         case 0:
             return done.stdout

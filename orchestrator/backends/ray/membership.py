@@ -18,6 +18,7 @@ from orchestrator.backends.ray.hosts import (
     put_code,
     remove_group,
     start_host,
+    words_of,
 )
 from orchestrator.errors import BackendError
 from orchestrator.host.libraries import library_versions
@@ -156,7 +157,7 @@ class Membership:
             self._mark_dead(host, error)
             if "creation task" in str(error) or "__init__" in str(error):
                 self._broken_nodes.add(host.node)
-                words = f"the host on {host.name} does not start: {_last_line(error)}"
+                words = f"the host on {host.name} does not start: {words_of(error).removeprefix('RuntimeError: ')}"
                 if not self.living:
                     raise BackendError(words) from error
                 print(words, file=sys.stderr, flush=True)  # the other nodes do
@@ -205,9 +206,3 @@ class Membership:
         if preempted or error.preempted or host.node in self.draining:
             host.ending = "preempted"
         remove_group(host.group)
-
-
-def _last_line(error: Exception) -> str:
-    """The last line of an error that comes with a traceback of another process."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("RuntimeError: ") if lines else type(error).__name__

@@ -1,6 +1,5 @@
 """`doctor` for the nodes of a standing Ray cluster: one line for each, with all that is wrong there."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.address import check_token, place_of
 from orchestrator.backends.ray.inventory import Inventory, ask_in_child
 from orchestrator.backends.ray.preflight import capacity_of
-from orchestrator.backends.ray.settings import RaySettings, ray_settings
+from orchestrator.backends.ray.settings import RaySettings, ray_settings, study_of
 from orchestrator.errors import BackendError
 from orchestrator.host.libraries import library_versions
 from orchestrator.host.machine import GIB, existing_folder
@@ -69,7 +68,7 @@ def _request(run: PlannedRun, settings: RaySettings, place: str, jobs: list[Job]
     served = uri is not None and urlsplit(uri).scheme in ("http", "https")
     return {
         "address": place,
-        "study": hashlib.sha256(str(home).encode()).hexdigest()[:16],
+        "study": study_of(home),
         "home": str(home),
         "place": str(existing_folder(home)),
         "store": {} if run.store is None else run.store.as_json(),

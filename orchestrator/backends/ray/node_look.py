@@ -9,14 +9,13 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import workloads.contract
-from orchestrator.backends.ray.entry import SCRATCH
+from orchestrator.backends.ray.entry import scratch_parent
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
@@ -35,6 +34,7 @@ from orchestrator.host.processes import boot_id
 from orchestrator.store.location import location_from
 from orchestrator.store.registry import make_store
 from orchestrator.web import get
+from orchestrator.wording import last_line
 
 SERVICE_S = 4.0
 """For a service to answer."""
@@ -85,8 +85,7 @@ def all_reduce(rank: int, world: int, address: str, port: int, seconds: float, b
     except subprocess.TimeoutExpired:
         return {"problem": f"no end within {ALL_REDUCE_S:g} s"}
     if done.returncode != 0:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        return {"problem": said[-1] if said else f"it ended with {done.returncode}"}
+        return {"problem": last_line(done.stderr) or f"it ended with {done.returncode}"}
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {"problem": "the sum was wrong"} if measured.pop("wrong") else measured
 
@@ -150,8 +149,7 @@ def _disk(request: Mapping[str, Any]) -> dict[str, Any]:
     """Free bytes where attempts would run, and whether that is in the driver's folder."""
     shared = is_same_folder(Path(request["place"]), request["stamp"])
     alone = request["store"].get("kind") == "s3" and not shared
-    own = os.environ.get(SCRATCH) or request["scratch"] or tempfile.gettempdir()
-    here = existing_folder(Path(own if alone else request["home"]).absolute())
+    here = existing_folder(scratch_parent(request["scratch"]) if alone else Path(request["home"]).absolute())
     return {
         "folder": str(here),
         "free_bytes": shutil.disk_usage(here).free,

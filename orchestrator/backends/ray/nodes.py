@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import workloads.contract
 from orchestrator.backends.ray.address import ClusterSilent
 from orchestrator.backends.ray.head import ask_head
-from orchestrator.backends.ray.hosts import NAMESPACE, host_name
+from orchestrator.backends.ray.hosts import NAMESPACE, host_name, named_hosts, words_of
 from orchestrator.backends.ray.inventory import SILENT
 from orchestrator.backends.ray.node_look import ALL_REDUCE_S, all_reduce, look, stamp
 from orchestrator.backends.ray.pipe import REFUSED
@@ -111,20 +111,13 @@ def _on_each(
             except GetTimeoutError:
                 continue
             except RayError as error:
-                found[asked[reference]] = {"problem": f"cannot be looked at: {_last_line(error)}"}
+                found[asked[reference]] = {"problem": f"cannot be looked at: {words_of(error)}"}
     return found
 
 
 def _digests(study: str) -> dict[str, str]:
     """Host -> digest of the code of each living host of a study; one that does not answer has none."""
-    asked = {}
-    for entry in ray.util.list_named_actors(all_namespaces=True):
-        if entry["namespace"] == NAMESPACE and entry["name"].startswith(f"{study}/"):
-            try:
-                host = ray.get_actor(entry["name"], namespace=NAMESPACE)
-            except ValueError:  # it has just ended
-                continue
-            asked[host.hello.remote()] = entry["name"].split("/")[1]
+    asked = {actor.hello.remote(): name for name, _, actor in named_hosts(study)}
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=HELLO_S) if asked else ([], [])
     found = {}
     for reference in ready:
@@ -167,14 +160,8 @@ def _all_reduce(
                 try:
                     measured = ray.get(reference, timeout=HELLO_S)
                 except RayError as error:
-                    measured = {"problem": _last_line(error)}
+                    measured = {"problem": words_of(error)}
             nodes[number].setdefault("all_reduce", {**measured, "nodes": size, "backend": backend})
-
-
-def _last_line(error: Exception) -> str:
-    """The last line of an error that comes with a traceback of another process."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 if __name__ == "__main__":

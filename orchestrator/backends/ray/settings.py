@@ -1,7 +1,9 @@
 """The section `ray` of cluster/*.yaml."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from orchestrator.backends.plugin import LocalShare
 from orchestrator.spec.cluster import Cluster, SectionSource
@@ -70,6 +72,11 @@ def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
     if ray.scratch is not None and not ray.scratch.startswith("/"):
         source.refuse(f"{NAME}.scratch", f"is {ray.scratch!r}; write an absolute path, such as /scratch/me")
     return ray
+
+
+def study_of(home: Path) -> str:
+    """What the hosts of a study have in their names: a digest of its folder."""
+    return hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
 
 
 def ray_settings(cluster: Cluster) -> RaySettings:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from orchestrator.errors import BackendSilent
+from orchestrator.wording import last_line
 
 ANSWER_S = 30.0
 DISABLED = "accounting storage is disabled"
@@ -99,8 +100,7 @@ def ask(*command: str) -> str:
 
 def _reason(stderr: str) -> str:
     """The last line of an error: the others say of which calls it is the consequence."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return re.sub(r"^\w+: (error|fatal): ", "", lines[-1]) if lines else ""
+    return re.sub(r"^\w+: (error|fatal): ", "", last_line(stderr))
 
 
 def missing_programs(programs: Sequence[str] = PROGRAMS) -> list[str]:

@@ -82,9 +82,7 @@ class Feeder:
         self._in_queue = in_queue
         due = [one for one in self.held if not any(brake.holds(now) for brake in self._brakes_of(one))]
         if due:
-            names = {one.attempt for one in due}
-            self.held = [one for one in self.held if one.attempt not in names]
-            self.feed(regroup(due), now)
+            self.feed(regroup(self.withdraw({one.attempt for one in due})), now)
 
     def note_in_queue(self, jobs: int) -> None:
         """Take in how many jobs of the user SLURM has."""
@@ -93,7 +91,7 @@ class Feeder:
     def withdraw(self, attempts: Collection[str]) -> list[Submission]:
         """Take back those of these attempts that are held."""
         found = [one for one in self.held if one.attempt in attempts]
-        self.held = [one for one in self.held if one not in found]
+        self.held = [one for one in self.held if one.attempt not in attempts]
         return found
 
     def hold(self, group: Sequence[Submission], why: str) -> None:
