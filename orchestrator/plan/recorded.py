@@ -13,7 +13,7 @@ from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.typed import build
 from workloads.contract.workload import StageSpec, Workload
 
-SHARED_OF_JOB = ("config", "row", "resources", "revisions")
+SHARED_OF_JOB = ("config", "row", "resources", "revisions", "items", "reads")
 SHARED_OF_CELL = ("trained", "evaluated", "controls", "branches")
 """Fields whose values are the same objects in many jobs or cells."""
 WRITTEN_APART = ("workload", "cells", "jobs", "jobs_of", "values")

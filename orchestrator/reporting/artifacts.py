@@ -69,7 +69,8 @@ class ArtifactReader:
     def cases(self, job: str, part: str = "") -> list[dict[str, Any]]:
         """The lines of a done job's cases.jsonl, or of that of a part (`Job.parts`)."""
         if (job, part) not in self._cases:
-            self._cases[job, part] = list(self._lines(job, f"{part}/{CASES}".lstrip("/"), case_of))
+            lines = self._lines(job, f"{part}/{CASES}".lstrip("/"), case_of)
+            self._cases[job, part] = [line for line in lines if self._is_of(job, line["case"])]
         return self._cases[job, part]
 
     def images(self, job: str, part: str = "") -> list[tuple[str, str]]:
@@ -85,9 +86,8 @@ class ArtifactReader:
             return self._files[job, part, ending]
         inside = PurePosixPath(part, folder)
         every = [PurePosixPath(path) for path in self._named(job)]
-        found = sorted(str(path) for path in every if path.parent == inside and path.suffix == ending)[:most]
         listed = PurePosixPath(part, CASE_NAMES)
-        place = self._fetch(job, [str(listed), *map(escape, found)])
+        place = self._fetch(job, [str(listed)])
         names: dict[str, str] | None = {}
         listing = place / listed
         if listed in every and listing.is_file():
@@ -97,9 +97,16 @@ class ArtifactReader:
                 raise StoreError(f"{listing}: cannot be read as a plain file: {error}; {REFRESH_HINT}") from error
         if names is None:
             raise StoreError(f"{listing}: is not a list of cases with slug and id; {REFRESH_HINT}")
-        paths = [place / path for path in found]
-        self._files[job, part, ending] = [(names.get(path.stem, path.stem), str(path)) for path in paths]
+        own = sorted(path for path in every if path.parent == inside and path.suffix == ending)
+        found = [path for path in own if self._is_of(job, names.get(path.stem, path.stem))][:most]
+        place = self._fetch(job, [escape(str(path)) for path in found])
+        self._files[job, part, ending] = [(names.get(path.stem, path.stem), str(place / path)) for path in found]
         return self._files[job, part, ending]
+
+    def _is_of(self, job: str, case: str) -> bool:
+        """Whether a case is of a job: the artifact of one without values of all cases together may have others."""
+        items, spec, branch = self.plan.jobs[job].items, self.plan.jobs[job].spec, self.plan.jobs[job].branch
+        return items is None or case in items or branch in spec.pooled
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""
