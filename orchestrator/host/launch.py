@@ -19,6 +19,7 @@ from orchestrator.host.machine import LOOPBACK, interface_of
 from orchestrator.host.multi_node import NodeFailure, NodeRanks, await_meeting
 from orchestrator.host.stored_checkpoints import bring_checkpoints
 from orchestrator.host.warm_server import WarmServer
+from orchestrator.store.lineage import made_in
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
 
@@ -39,7 +40,9 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"], attempt.fetched)
-    finished, attempt.taken = fetch_finished(store, attempt.submission.get("taken", {}), attempt.fetched)
+    finished, attempt.taken, attempt.origins = fetch_finished(
+        store, attempt.submission.get("taken", {}), attempt.fetched
+    )
     raw, ranks = attempt.submission["request"], attempt.ranks
     resume = raw["resume"]
     if store.checkpoints is not None and ranks.leads:
@@ -93,8 +96,10 @@ def fetch_inputs(
 
 def fetch_finished(
     store: Store, taken: Mapping[str, Mapping[str, Any]], fetched: list[Path]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Fetch finished jobs from which items are taken over: `Request.finished`, and fingerprint -> manifest.
+) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """Fetch finished jobs from which items are taken over.
+
+    Returns `Request.finished`; fingerprint -> manifest; item -> manifest of the artifact in which it was made.
 
     One that is gone meanwhile is left out, and its items are made again.
 
@@ -105,13 +110,15 @@ def fetch_finished(
     """
     finished: list[dict[str, Any]] = []
     manifests: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for fingerprint, about in taken.items():
         with suppress(ArtifactMissing):
-            manifest, folder = store.read(fingerprint).manifest, store.fetch(fingerprint)
+            commit, folder = store.read(fingerprint), store.fetch(fingerprint)
             fetched.append(folder)
-            manifests[fingerprint] = manifest
+            manifests[fingerprint] = commit.manifest
+            origins |= made_in(commit, about["items"])
             finished.append({"folder": str(folder), **about})
-    return finished, manifests
+    return finished, manifests, origins
 
 
 def start_ranks(

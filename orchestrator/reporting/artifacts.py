@@ -4,8 +4,9 @@ What is read has the bytes that were committed: `fetch_files` compares them, and
 Only the files that are read are fetched: never weights.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
@@ -44,6 +45,7 @@ class ArtifactReader:
         self._store = store
         self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
+        self._sources: dict[str, Commit | None] = {}
         self._cases: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._files: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         self._series: dict[str, tuple[list[int], list[float], dict[str, float]]] = {}
@@ -56,6 +58,21 @@ class ArtifactReader:
         if job not in self._commits:
             self._commits[job] = self._store.read(fingerprint)
         return self._commits[job]
+
+    def source(self, read: Mapping[str, str]) -> Commit | None:
+        """The commit record of what a job has read, of this plan or an earlier one; None: it is not there any more.
+
+        Args:
+            read: fingerprint and manifest, of the reader's commit record.
+        """
+        fingerprint = read.get("fingerprint", "")
+        if fingerprint not in self._sources:
+            found = None
+            with suppress(StoreError):  # a damaged one proves nothing
+                found = self._store.read(fingerprint) if fingerprint in self._done else None
+            self._sources[fingerprint] = found
+        known = self._sources[fingerprint]
+        return known if known is not None and known.manifest == read.get("manifest") else None
 
     def read_ahead(self, read: Callable[..., object], wanted: Iterable[tuple[str, ...]]) -> None:
         """Call `read`, which is `cases`, `images` or `series`, with the jobs that are done, several at a time.
