@@ -16,6 +16,11 @@ def made_in(commit: Commit, items: Iterable[str]) -> dict[str, str]:
     return {item: commit.origins.get(item, commit.manifest) for item in items}
 
 
+def is_recognised(commit: Commit) -> bool:
+    """Whether all items were in another artifact, so that no attempt has run (`schedule.recognition`)."""
+    return bool(commit.taken) and commit.started == commit.ended
+
+
 def reads_by_item(job: Job, stage: str, need: Job) -> bool:
     """Whether any artifact with the items that a job reads will do as its input of a stage."""
     return need.items is not None and stage in job.named
