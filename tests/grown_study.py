@@ -27,12 +27,14 @@ def value(label: str, case: str) -> float:
 
 def finish(plan: Plan, store: Store, rows: str, *, stages: Iterable[str] = ()) -> dict[str, Growth]:
     """Commit a result of each job of some rows that has none, or only of these stages; returns what each took over."""
-    wanted = [plan.jobs[job] for job in plan.jobs if job in select(plan, rows)]
-    finished = FinishedItems(store.commits(), store.read)
-    recognise((job for job in wanted if job.fingerprint not in store.commits()), finished, store)
+    chosen = select(plan, rows)
+    wanted = [job for job in plan.jobs.values() if job.id in chosen and (not stages or job.stage in stages)]
+    done = store.commits()
+    finished = FinishedItems(done, store.read)
+    done |= recognise((job for job in wanted if job.fingerprint not in done), finished, store)
     grown: dict[str, Growth] = {}
     for job in wanted:
-        if job.fingerprint in store.commits() or (stages and job.stage not in stages):
+        if job.fingerprint in done:
             continue
         grown[job.label] = finished.growth(job)
         _commit(plan, store, job, grown[job.label])
@@ -58,7 +60,7 @@ def _commit(plan: Plan, store: Store, job: Job, growth: Growth) -> None:
 
 def _write(job: Job, folder: Path) -> None:
     if job.branch is None:
-        (folder / "result.txt").write_text(job.label, encoding="utf-8")
+        (folder / "result.txt").write_text(job.fingerprint, encoding="utf-8")
         (folder / "metrics.jsonl").write_text('{"step": 1, "name": "loss", "value": 0.5, "wall": 1.0}\n')
         return
     common = {"metric": f"made_up_{job.stage}", "unit": "1", "better": "high"}
