@@ -5,6 +5,7 @@ Exit codes: 0 success · 1 something failed or is not done · 2 bad input · 130
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import sys
@@ -202,6 +203,7 @@ def main() -> None:
                 sys.exit(1)
             print(mask(traceback.format_exc(), secrets_of(os.environ)), file=sys.stderr)
         code = 1
+    gc.freeze()  # else the interpreter looks for garbage among all objects before it ends, 0.25 s after a report
     sys.exit(code)
 
 
