@@ -16,7 +16,7 @@ def unrunnable(jobs: Iterable[Job], capacity: SiteCapacity | None) -> str:
     if capacity is None:
         return ""
     kinds = dict.fromkeys((job.stage, job.resources) for job in jobs)
-    if uneven := next((why for stage, resources in kinds if (why := why_uneven(resources, stage))), ""):
+    if uneven := next(filter(None, (why_uneven(resources, stage) for stage, resources in kinds)), ""):
         return uneven
     found: dict[str, str] = {}
     for stage, resources in kinds:
