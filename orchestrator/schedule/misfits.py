@@ -14,7 +14,7 @@ def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -
     """
     if not hosts:
         return None
-    if uneven := _uneven(resources, stage):
+    if uneven := why_uneven(resources, stage):
         return uneven
     shape = Spread(hosts).shape(resources, stage)
     able = [room for room in map(room_of, hosts) if room.takes(stage)]
@@ -40,6 +40,18 @@ def why_unplaceable(resources: Resources, stage: str, hosts: Sequence[Target]) -
     )
 
 
+def why_uneven(resources: Resources, stage: str) -> str:
+    """Why the hosts of a job cannot have equal shares, whichever they are; empty: they can."""
+    nodes = resources.nodes or 1
+    for number, key in ((resources.world_size, "rank"), (resources.devices, "device")):
+        if number % nodes:
+            return (
+                f"resources.{stage}.nodes is {nodes}, but its {counted(number, key)} cannot be shared equally; a "
+                f"divisor of {number} is allowed"
+            )
+    return ""
+
+
 def why_short(resources: Resources, stage: str, hosts: Sequence[Target]) -> str | None:
     """Why a job of several hosts waits for more of them to come; None: there are enough, or it is `why_unplaceable`."""
     shape = Spread(hosts).shape(resources, stage)
@@ -53,18 +65,6 @@ def why_short(resources: Resources, stage: str, hosts: Sequence[Target]) -> str 
 def _sharing(rooms: Iterable[Room]) -> bool:
     """Whether any of these hosts can share a job with others."""
     return any(room.group is not None for room in rooms)
-
-
-def _uneven(resources: Resources, stage: str) -> str:
-    """That the hosts of a job cannot have equal shares; empty: they can."""
-    nodes = resources.nodes or 1
-    for number, key in ((resources.world_size, "ranks"), (resources.devices, "devices")):
-        if number % nodes:
-            return (
-                f"resources.{stage}.nodes is {nodes}, but its {number} {key} cannot be shared equally; a divisor of "
-                f"{number} is allowed"
-            )
-    return ""
 
 
 def _room_words(cpus: int, devices: int) -> str:
