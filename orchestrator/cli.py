@@ -51,10 +51,11 @@ PLAIN_WORDS = (
     (re.compile(r"Input should be a valid integer\b.*"), "write a whole number"),
     (re.compile(r"Input should be greater than or equal to (\S+)"), r"allowed: \1 and more"),
     (re.compile(r"Input should be less than or equal to (\S+)"), r"allowed: at most \1"),
+    (re.compile(r"Value error, ('.*') is not one of (.+?)\.?$"), r"\1; allowed: \2"),
     (re.compile(r"\[x>=(\d+)\]"), r"[\1 and more]"),
     (re.compile(r"\[(\d+)<=x<=(\d+)\]"), r"[\1 to \2]"),
 )
-"""What typer says of numbers, and the same in plain words."""
+"""What typer says of numbers and choices, and the same in plain words."""
 
 
 class _Verbatim:

@@ -237,6 +237,7 @@ def context_of(
         home=study.home,
         store=study.store_location,
         stages=tuple(study.plan.workload.by_name),
+        resources={job.stage: job.resources for job in study.plan.jobs.values()},
         grace_s=cluster.grace_s,
         idle_s=cluster.idle_s,
         orphan_s=cluster.orphan_s,
