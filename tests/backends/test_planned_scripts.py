@@ -22,7 +22,7 @@ from orchestrator.commands.plan.planned_scripts import planned_submissions, scri
 from orchestrator.commands.run.run_study import context_of
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Standing
-from orchestrator.schedule.misfits import why_unplaceable
+from orchestrator.schedule.misfits import Misfits
 from orchestrator.study import Study, open_study
 
 PILOT = (
@@ -160,7 +160,7 @@ def test_jobs_over_several_nodes_are_jobs_beside_pilot_jobs(matrix: Path, capsys
     (host,) = backend.hosts()  # no pilot job is sent for it: there is no sbatch here
     hosts = (host, JobQueue(name="slurm", slots=1, stages=("train",)))
     assert host.stages is not None and "train" not in host.stages
-    assert {why_unplaceable(resources, stage, hosts) for stage, resources in needs.items()} == {None}
+    assert {Misfits(hosts).why_unplaceable(resources, stage) for stage, resources in needs.items()} == {None}
     say_what_is_missing(study, study.standings(), may_ask=False)
     assert capsys.readouterr().err.startswith(
         f"note: {matrix}: resources.train.nodes is 2, but in a pilot job a job is"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.free_share import FreeShare
 from orchestrator.backends.ray.environment import SETTINGS
 
 os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits them
@@ -20,7 +21,7 @@ from orchestrator.backends.ray.apart import NodesApart
 from orchestrator.backends.ray.connect import connect
 from orchestrator.backends.ray.demand import Demand
 from orchestrator.backends.ray.gang import GangReports, share_name, shares_of
-from orchestrator.backends.ray.growth import Need, Space, nodes_to_add, space_of
+from orchestrator.backends.ray.growth import Need, nodes_to_add, space_of
 from orchestrator.backends.ray.hosts import RayHost, remove_group
 from orchestrator.backends.ray.lost import Lost, ended_report
 from orchestrator.backends.ray.membership import KEEP_ALIVE_S, Membership
@@ -77,7 +78,7 @@ class RayCluster:
         if self._demand is not None:
             self._demand.ask({})
 
-    def _free(self) -> list[Space]:
+    def _free(self) -> list[FreeShare]:
         """What attempts leave of each host that lives or is starting."""
         stay = [host for host in self._hosts.living if host.node not in self._hosts.draining]
         free = {host.token: space_of(host.share()) for host in stay}

@@ -21,7 +21,7 @@ from orchestrator.commands.options import (
     study_options,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
-from orchestrator.commands.run.budget import BudgetOptions, budget_arguments
+from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, idle_limit
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.run.run_study import FinishedRun, run_study
 from orchestrator.plan.forecast_show import amount, basis_words
@@ -79,6 +79,8 @@ def run(
     on_lease = None if detached_to is None else enter_background(detached_to)
     study = options.open(smoke=smoke, rows=selection.rows)
     selected = select(study.plan, **selection.given)
+    if note := idle_limit(allowed, study.plan.jobs.values()):
+        print(f"note: {note}", file=sys.stderr)
     study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
     if (question := cost_question(study, selected, allowed)) and not confirm(question, yes):

@@ -23,6 +23,7 @@ from orchestrator.last_run import cluster_json
 from orchestrator.plan.job import Job, Plan, Standing
 from orchestrator.provenance import commits_of, version
 from orchestrator.reporting.rebuild import report_if_needed
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
@@ -185,6 +186,7 @@ def report_of(study: Study, within_s: float = 0.0, standings: Mapping[str, Stand
         study.durations,
         study.registered,
         runs=study.tracked_runs,
+        cache=ResultsCache.of(study.home),
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.host.environment import TRACKING, TRACKING_SERVER, passed
+from orchestrator.pauses import pause_s
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import install_command, missing_libraries
 from orchestrator.tracking.mlflow.identity import experiment_of
@@ -234,9 +235,8 @@ class MlflowTracker:
             return
         now = time.monotonic()
         if self._again_at == 0.0:
-            least, most = AGAIN_S
-            after = min(most, least * 2**self._deaths)
             self._deaths += 1
+            after = pause_s(self._deaths, *AGAIN_S)
             self._again_at = now + after
             if self._deaths == 1:
                 self._report_problem(
