@@ -23,9 +23,10 @@ from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.model.cost import flops_step, tokens_forward, tokens_written
 from workloads.model.initial import initial_shared_digest, parameters_added, trainable_shared_digest
+from workloads.model.shapes import LatentShape
 from workloads.model.wan import load_wan
 from workloads.model.weights import save_model
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.world_model import WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
