@@ -154,6 +154,8 @@ class Controller:
         observed = self._monitor.observe(
             reconciler.attempts, reports, reconciler.committed, now, stopping=shutdown.stopping
         )
+        for fingerprint in observed.committed - reconciler.committed:
+            self._context.finished.add(fingerprint)
         reconciler.committed |= observed.committed
         launches: list[Launch] = []
         ended = observed.any_ended
