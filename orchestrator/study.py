@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.registry import backend_plugin, backends
-from orchestrator.errors import ArtifactMissing, MatrixError, PlanError
+from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
+from orchestrator.plan.growth import FinishedItems, Growth
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
@@ -38,7 +39,7 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Matrix, ResolvedMatrix
 from orchestrator.store.location import StoreLocation
-from orchestrator.store.protocol import Store
+from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate
 from workloads.runtime.masking import mask, secrets_of
@@ -125,10 +126,11 @@ class Study:
 
         Commit records and history of the fingerprints in `without` are ignored; `within_s` as for `Store.commits`.
         """
+        commits = self.store.commits(within_s) - without
         with Ledger.read(self.home / NAME) as ledger:
             return standings_of(
                 self.plan,
-                self.store.commits(within_s) - without,
+                commits,
                 {name: past for name, past in ledger.history().items() if name not in without},
                 ledger.previous_documents(),
                 paused=paused_of(
@@ -136,7 +138,22 @@ class Study:
                     {job.fingerprint for job in self.plan.jobs.values()},
                     self.cluster.pause_after,
                 ),
+                growth=self.growth(commits),
             )
+
+    def growth(self, commits: frozenset[str]) -> Mapping[str, Growth]:
+        """What finished jobs (`commits`) have of the items of each job that is not done, by job id."""
+        open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
+        if not open_:
+            return {}
+        finished = FinishedItems(commits, self._record)
+        return {job.id: finished.growth(job) for job in open_}
+
+    def _record(self, fingerprint: str) -> Commit | None:
+        try:
+            return self.store.read(fingerprint)
+        except StoreError:
+            return None
 
     def result_of(self, job: Job) -> Path:
         """The folder of a job's result.

@@ -6,10 +6,11 @@ Every rank gets an environment of its own and the address at which the ranks mee
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import ArtifactMissing
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.children import import_path
 from orchestrator.host.exchange import Meeting
@@ -46,6 +47,7 @@ def prepare(
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"], attempt.fetched)
+    finished, attempt.taken = fetch_finished(store, attempt.submission.get("taken", {}), attempt.fetched)
     raw, ranks, stored = attempt.submission["request"], attempt.ranks, store.checkpoints
     resume, fingerprint, home = raw["resume"], raw["fingerprint"], attempt.work.parents[2]
     if stored is not None and (ranks.leads or apart):  # one node at a time writes into a folder that they share
@@ -56,6 +58,7 @@ def prepare(
     request = {
         **raw,
         "inputs": folders,
+        "finished": finished,
         "resume": resume,
         "out": str(store.prepare(raw["stage"], raw["fingerprint"], attempt.name)),
         "rendezvous": rendezvous_of(ranks.first, ranks, None, None),
@@ -97,6 +100,29 @@ def fetch_inputs(
         fetched.append(store.fetch(fingerprint))
         folders[stage] = str(fetched[-1])
     return folders, read
+
+
+def fetch_finished(
+    store: Store, taken: Mapping[str, Mapping[str, Any]], fetched: list[Path]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Fetch finished jobs from which items are taken over: `Request.finished`, and fingerprint -> manifest.
+
+    One that is gone meanwhile is left out, and its items are made again.
+
+    Args:
+        store: of the study.
+        taken: of the submission.
+        fetched: gets each folder, to be released when the attempt has ended.
+    """
+    finished: list[dict[str, Any]] = []
+    manifests: dict[str, str] = {}
+    for fingerprint, about in taken.items():
+        with suppress(ArtifactMissing):
+            manifest, folder = store.read(fingerprint).manifest, store.fetch(fingerprint)
+            fetched.append(folder)
+            manifests[fingerprint] = manifest
+            finished.append({"folder": str(folder), **about})
+    return finished, manifests
 
 
 def start_ranks(

@@ -6,11 +6,21 @@ A job that several cells share is created for the first of them in file order, w
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.fingerprint import Fingerprints, Hash, config_of
+from orchestrator.plan.fingerprint import (
+    Fingerprints,
+    Hash,
+    config_of,
+    content_of,
+    digest_of_items,
+    identity_of,
+    joined,
+    selected,
+)
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
@@ -18,7 +28,7 @@ from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain, without_choices
-from workloads.contract.workload import REFERENCES, StageSpec, Workload
+from workloads.contract.workload import REFERENCES, Items, StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
 
@@ -108,16 +118,33 @@ def _new_job(values: dict[str, Any]) -> Job:
     return job
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What jobs of one stage and branch read of controls and branches, with equal sections."""
+
+    given: Mapping[str, Any]
+    """As in a request."""
+    made: Mapping[str, Any]
+    """What the fingerprint covers: of a job with items, without what it ignores and measures with."""
+    measured: str = ""
+    """Digest of what its items are measured with."""
+    items: Items | None = None
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Input stages of which items are read."""
+        return frozenset(self.reads) | {stage for reads in (self.items or {}).values() for stage in reads}
+
+
 class _Kind:
     """What all jobs of one stage and branch with the same sections and row share."""
 
-    def __init__(
-        self, step: Step, config: Mapping[str, Any], row: Mapping[str, Any] | None, workload: Workload
-    ) -> None:
+    def __init__(self, step: Step, read: _Config, row: Mapping[str, Any] | None, workload: Workload) -> None:
         self.spec, self.branch, self.name = step
-        self.config, self.row = config, row
+        self.read, self.config, self.row = read, read.given, row
         try:
-            self.revisions = workload.revisions_of(self.spec, config, row, self.branch)
+            self.revisions = workload.revisions_of(self.spec, read.given, row, self.branch)
         except KeyError as error:
             raise PlanError(
                 f"workload {workload.name}: `revisions` has no line {error}, which stage {self.spec.name!r} reads; "
@@ -138,7 +165,11 @@ class _Builder:
         self._smoke = smoke
         self._fingerprints = Fingerprints()
         self._kinds: dict[tuple[int, int, int, int], list[_Kind]] = {}
-        self._configs: dict[tuple[str, int, int], dict[str, Any]] = {}
+        self._configs: dict[tuple[str, int, int], _Config] = {}
+        self._items: dict[tuple[int, ...], tuple[dict[str, str], str]] = {}
+        """What jobs read, and the items of their inputs -> their items with contents, and the digest of these."""
+        self._selected: dict[tuple[str, int], str] = {}
+        """Base and items of an input, and what a job reads of them -> what stands for it in a fingerprint."""
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, list[str]] = {}
         """Job id -> cells after the first."""
@@ -184,9 +215,12 @@ class _Builder:
             self._begin(kind)
         seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
         inputs = {stage: ids[need] for stage, need in kind.needs}
-        fingerprint = self._fingerprints.finish(
-            kind.start, seed, kind.branch, [jobs[need].fingerprint for need in inputs.values()], smoke
-        )
+        read = [self._read_of(kind, stage, jobs[need]) for stage, need in inputs.items()]
+        fingerprint = self._fingerprints.finish(kind.start, seed, kind.branch, read, smoke)
+        items: dict[str, str] | None = None
+        if kind.read.items is not None:
+            items, listed = self._contents(kind, {stage: jobs[need] for stage, need in inputs.items()})
+            fingerprint = joined(fingerprint, kind.read.measured, listed)
         job_id = f"{kind.name}/{fingerprint[:SHORT]}"
         known = jobs.get(job_id)
         if known is None:
@@ -199,6 +233,7 @@ class _Builder:
                     "seed": seed,
                     "inputs": inputs,
                     "cells": (cell.id,),
+                    "items": items,
                 }
             )
         elif known.fingerprint == fingerprint:
@@ -210,9 +245,39 @@ class _Builder:
             )
         return job_id
 
+    def _read_of(self, kind: _Kind, stage: str, need: Job) -> str:
+        """What stands for an input in a job's fingerprint."""
+        if need.items is None or stage not in kind.read.named:
+            return need.fingerprint
+        if stage not in kind.read.reads:
+            return need.base
+        names = kind.read.reads[stage]
+        known = self._selected.get((need.fingerprint, id(names)))
+        if known is None:
+            known = selected(need.base, _contents_of(need, names, kind.name))
+            self._selected[need.fingerprint, id(names)] = known
+        return known
+
+    def _contents(self, kind: _Kind, inputs: Mapping[str, Job]) -> tuple[dict[str, str], str]:
+        """The items of a job with their contents, and the digest of these."""
+        assert kind.read.items is not None
+        key = (id(kind.read), *(id(need.items) for need in inputs.values()))
+        known = self._items.get(key)
+        if known is None:
+            items = {}
+            for name, reads in sorted(kind.read.items.items()):
+                read = {
+                    stage: _contents_of(inputs[stage], names, f"{kind.name}, item {name}")
+                    for stage, names in reads.items()
+                    if inputs[stage].items is not None
+                }
+                items[name] = content_of(name, read)
+            known = self._items[key] = (items, digest_of_items(items))
+        return known
+
     def _begin(self, kind: _Kind) -> None:
         """What its first job needs of a kind; one of rows that are not planned has none."""
-        kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.config, kind.row)
+        kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.read.made, kind.row)
         kind.shared = {
             **dict.fromkeys(_FIELDS),
             "spec": kind.spec,
@@ -223,6 +288,8 @@ class _Builder:
             "smoke": self._smoke and kind.spec.smoke,
             "revisions": kind.revisions,
             "workload": self._workload_name,
+            "measured": kind.read.measured,
+            "reads": kind.read.reads,
         }
 
     def check(self, cells: Iterable[Cell]) -> None:
@@ -257,12 +324,27 @@ class _Builder:
         row = {"trained": cell.trained, "evaluated": cell.evaluated}.get(reads)
         section = cell.branches[branch] if branch is not None else None
         where = (name, id(cell.controls), id(section))
-        config = self._configs.get(where)
-        if config is None:
-            config = self._configs[where] = config_of(stage, cell.controls, section)
+        read = self._configs.get(where)
+        if read is None:
+            config = config_of(stage, cell.controls, section)
             if reads == "references":
                 config[REFERENCES] = self._references.get(_read(step, cell), {})
-        return _Kind(step, config, row, self._workload)
+            read = self._configs[where] = self._config(step, config, cell.controls, section)
+        return _Kind(step, read, row, self._workload)
+
+    def _config(
+        self, step: Step, config: Mapping[str, Any], controls: Mapping[str, Any], section: Mapping[str, Any] | None
+    ) -> _Config:
+        """The config of a step; a smoke job has no items, since its result counts for none."""
+        stage, branch, _ = step
+        smoke = self._smoke and stage.smoke
+        items = None if smoke else self._workload.items(stage, branch, controls, section)
+        read = {} if smoke else self._workload.reads(stage, controls)
+        reads = {need: tuple(sorted(names)) for need, names in read.items()}
+        if items is not None:
+            made, measured = identity_of(stage, config)
+            return _Config(given=config, made=made, measured=digest(measured), items=items, reads=reads)
+        return _Config(given=config, made=config, reads=reads)
 
     def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"
@@ -274,6 +356,22 @@ class _Builder:
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
+
+
+def _contents_of(need: Job, names: Iterable[str], reader: str) -> dict[str, str]:
+    """The contents of some items of an input.
+
+    Raises:
+        PlanError: it has no such item.
+    """
+    assert need.items is not None
+    try:
+        return {name: need.items[name] for name in sorted(names)}
+    except KeyError as error:
+        raise PlanError(
+            f"{reader} reads item {error} of {need.label}, which has no such item; `items` and `reads` of the workload "
+            "contradict each other"
+        ) from error
 
 
 def _references(workload: Workload, cells: Iterable[Cell]) -> dict[tuple[object, ...], dict[str, Mapping[str, Any]]]:

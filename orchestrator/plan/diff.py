@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.plan.growth import NONE, Growth
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.wording import counted, shortened
 from workloads.contract.request import Stage
@@ -37,6 +38,7 @@ class History:
 NOTHING = History(attempts=0, state=None)
 
 DONE = Standing(state="done", reason="done")
+WITHIN = Standing(state="done", reason="done: another job made all its items")
 
 
 def standings(
@@ -46,6 +48,7 @@ def standings(
     previous: Mapping[str, Mapping[str, Any]],
     *,
     paused: Mapping[Stage, str] | None = None,
+    growth: Mapping[str, Growth] | None = None,
 ) -> dict[str, Standing]:
     """The state of each job of `plan`, by job id.
 
@@ -55,13 +58,19 @@ def standings(
         history: by job fingerprint.
         previous: by label, the `document` of the job with that label in the last plan.
         paused: stage -> the reason.
+        growth: of jobs that are not done, by job id: one that is within a finished job is done.
     """
     found: dict[str, Standing] = {}
     roots: dict[str, str] = {}
     for job in plan.jobs.values():
         past = history.get(job.fingerprint, NOTHING)
-        done = job.fingerprint in commits
-        found[job.id] = DONE if done else _standing(plan, job, past, previous, paused or {}, found, roots)
+        grown = (growth or {}).get(job.id, NONE)
+        if job.fingerprint in commits:
+            found[job.id] = DONE
+        elif grown.within:
+            found[job.id] = WITHIN
+        else:
+            found[job.id] = _standing(plan, job, past, previous, paused or {}, found, roots)
     return found
 
 

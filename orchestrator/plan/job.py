@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.plan.fingerprint import base_of
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Deviation, ExcludedCell, Resources
 from workloads.contract.request import DEFAULT_WORKLOAD, Stage
@@ -59,11 +60,22 @@ class Job:
     """Of what it reads itself; those of its inputs are in their fingerprints."""
     workload: str = DEFAULT_WORKLOAD
     """`package.module` of its workload."""
+    items: Mapping[str, str] | None = None
+    """Item -> content (`fingerprint.content_of`), sorted; None: it has no items."""
+    measured: str = ""
+    """Digest of what its items are measured with."""
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Input stage -> the items of it that it reads, whatever its own are (`Workload.reads`)."""
 
     @property
     def stage(self) -> Stage:
         """Name of its stage."""
         return self.spec.name
+
+    @property
+    def base(self) -> str:
+        """What its items have in common with those of other jobs; empty: it has no items."""
+        return base_of(self.fingerprint) if self.items is not None else ""
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.typed import build
 from workloads.contract.workload import StageSpec, Workload
 
-SHARED_OF_JOB = ("config", "row", "resources", "revisions")
+SHARED_OF_JOB = ("config", "row", "resources", "revisions", "items", "reads")
 SHARED_OF_CELL = ("trained", "evaluated", "controls", "branches")
 """Fields whose values are the same objects in many jobs or cells."""
 WRITTEN_APART = ("workload", "cells", "jobs", "jobs_of", "values")
@@ -74,7 +74,9 @@ def _plan_of(document: Mapping[str, Any]) -> Plan:
     for one in document["jobs"]:
         known = _known(Job, one, SHARED_OF_JOB, values)
         resources, spec = build(Resources, known["resources"]), stages[one["spec"]]
-        jobs[one["id"]] = Job(**{**known, "resources": resources, "spec": spec, "cells": tuple(one["cells"])})
+        reads = {stage: tuple(names) for stage, names in known.get("reads", {}).items()}
+        cells_of_job = tuple(one["cells"])
+        jobs[one["id"]] = Job(**{**known, "resources": resources, "spec": spec, "cells": cells_of_job, "reads": reads})
     cells: list[Cell] = []
     for one in document["cells"]:
         axes = tuple((name, value) for name, value in one["axes"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.forecast import Forecaster
+from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import Clock
@@ -32,6 +33,8 @@ class RunContext:
     settings: Cluster
     forecaster: Forecaster
     """Estimates durations; learns from each job that ends well."""
+    finished: FinishedItems
+    """What jobs may take over; grows with each job that is done."""
     expected: Mapping[str, JobEstimate]
     """Job id -> its estimate when the run began."""
     budget: Budget = field(default_factory=Budget)

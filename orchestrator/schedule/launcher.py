@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.backends.protocol import Backend, ExpectedTime, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
+from orchestrator.plan.growth import TakenOver
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -111,7 +112,8 @@ class Launcher:
         earlier = self._context.ledger.attempts(job.fingerprint) if number > 1 else ()
         timeouts = sum(one.ending == "timed_out" for one in earlier)
         expected = expected_time(self._context.forecaster.of(job), timeouts)
-        submission = build_submission(job, self._context.plan, placement, request, expected)
+        taken = self._context.finished.growth(job).taken
+        submission = build_submission(job, self._context.plan, placement, request, expected, taken)
         return Launch(submission=submission, intent=intent, watched=watched)
 
     def _stored_step(self, job: Job, number: int) -> int:
@@ -232,21 +234,31 @@ def build_request(
         rendezvous=Rendezvous(world_size=ranks, rank=0, local_rank=0, address=None, port=None, listen_fd=None),
         smoke=job.smoke,
         workload=job.workload,
+        items=None if job.items is None else tuple(job.items),
+        reads=job.reads,
     )
     plain: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_plain))
     return plain
 
 
 def build_submission(
-    job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any], expected: ExpectedTime | None = None
+    job: Job,
+    plan: Plan,
+    placement: Placement,
+    request: Mapping[str, Any],
+    expected: ExpectedTime | None = None,
+    taken: Sequence[TakenOver] = (),
 ) -> Submission:
-    """What a backend gets for one attempt: its request, and its inputs by fingerprint."""
+    """What a backend gets for one attempt: its request, and by fingerprint its inputs and what it takes over."""
     return Submission(
         attempt=request["attempt"],
         job=job.id,
         label=job.label,
         request=request,
         inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
+        items=job.items or {},
+        measured=job.measured,
+        taken={one.fingerprint: {"items": one.items, "measured": one.measured} for one in taken},
         resources=job.resources,
         placement=placement,
         whole_checkpoints=job.spec.whole_checkpoints,

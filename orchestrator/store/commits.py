@@ -21,9 +21,11 @@ LONGEST_SHOWN = 1000
 """Characters of a text that is shown to people; labels have some dozens."""
 RERUN_HINT = "move the file away, and `run` makes it again"
 
+_READ = (1, VERSION)
+_TEXTS = ("fingerprint", "attempt", "stage", "job", "label", "manifest", "code", "git", "host_kind", "measured")
 _TYPES = {
-    **dict.fromkeys(("fingerprint", "attempt", "stage", "job", "label", "manifest", "code", "git", "host_kind"), str),
-    **dict.fromkeys(("inputs", "versions", "result"), dict),
+    **dict.fromkeys(_TEXTS, str),
+    **dict.fromkeys(("inputs", "versions", "result", "items", "taken"), dict),
     **dict.fromkeys(("started", "ended"), (int, float)),
     "branch": (str, type(None)),
 }
@@ -89,7 +91,7 @@ def commit_from(content: bytes, fingerprint: str, where: str) -> Commit:
     """
     try:
         raw = object_of(content, where)
-        if raw.get("version") != VERSION:
+        if raw.get("version") not in _READ:
             raise StoreError(f"{where}: version is {str(raw.get('version'))[:60]!r}, this code reads {VERSION}")
         check_types(raw, _TYPES, where)
         commit = Commit(**raw)
@@ -118,6 +120,9 @@ def _check_fields(commit: Commit, where: str) -> None:
     for stage, read in commit.inputs.items():
         if not isinstance(read, Mapping) or not all(isinstance(value, str) for value in read.values()):
             raise ValueError(f"inputs.{stage[:80]} is {str(read)[:80]!r}; allowed: fingerprint and manifest, as text")
+    for what, texts in (("items", commit.items), ("taken", commit.taken)):
+        if not all(isinstance(value, str) for value in texts.values()):
+            raise ValueError(f"{what} is {str(texts)[:80]!r}; allowed: texts")
     result: dict[str, Any] = dict(commit.result)
     check_types(result, {"records": dict, "cost": dict, "steps": int}, f"{where}: result")
     cost = result.get("cost", {})

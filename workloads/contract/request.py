@@ -4,7 +4,7 @@ Written by the orchestrator, read by `python -m workloads.run request.json`, on 
 library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -62,6 +62,17 @@ class Rendezvous:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Items that an earlier job has made in the same way."""
+
+    folder: str
+    """Its committed artifact, read-only."""
+    items: Sequence[str]
+    measured: bool
+    """They were measured in the same way too."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """One attempt of one job.
 
@@ -94,6 +105,12 @@ class Request:
     """Module of the workload."""
     label: str = ""
     """The job's name for people, `train/ROW/s0`; a result never depends on it. Empty in older requests."""
+    items: Sequence[str] | None = None
+    """Its items, sorted (`Workload.items`); None: it has none."""
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Input stage -> the items of it that the job may read (`Workload.reads`); a stage that is absent: all."""
+    finished: Sequence[Finished] = ()
+    """What may be taken over instead of being made; no item is in two of them."""
     version: int = VERSION
 
     @property
@@ -125,7 +142,11 @@ _REQUEST = {
     "seed": (int, type(None)),
     "smoke": bool,
     "label": str,
+    "items": (list, type(None)),
+    "reads": dict,
+    "finished": list,
 }
+_FINISHED = {"folder": str, "items": list, "measured": bool}
 _EXECUTION = {
     **dict.fromkeys(("device", "keep"), str),
     **dict.fromkeys(("ranks", "threads", "accumulate"), int),
@@ -149,9 +170,12 @@ def request_from(raw: Mapping[str, Any], where: str) -> Request:
     """
     if raw.get("version") != VERSION:
         raise ValueError(f"{where}: version is {raw.get('version')!r}, this code reads {VERSION}")
-    fields = dict(raw)
+    fields = {"items": None, "reads": {}, "finished": [], **raw}
     check_types(fields, _REQUEST, where)
     try:
+        for number, one in enumerate(fields["finished"]):
+            check_types(one, _FINISHED, f"{where}: finished[{number}]")
+        fields["finished"] = [Finished(**one) for one in fields["finished"]]
         check_types(fields["execution"], _EXECUTION, f"{where}: execution")
         check_types(fields["rendezvous"], _RENDEZVOUS, f"{where}: rendezvous")
         fields["execution"] = Execution(**fields["execution"])

@@ -14,8 +14,8 @@ from workloads.contract.planned import (
     SceneCount,
     ServiceEndpoint,
 )
-from workloads.contract.workload import Workload
-from workloads.study import cases, checks, deepspeed, estimate, flops, notes, outside, services, sizes
+from workloads.contract.workload import Items, StageSpec, Workload
+from workloads.study import cases, checks, deepspeed, estimate, flops, items, notes, outside, services, sizes
 from workloads.study.gate import DERIVED
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS, row_from
@@ -32,6 +32,16 @@ IMPORTED_LATE = (
 
 class EchoMemory(Workload):
     """The study of arXiv:2606.09803: one video diffusion transformer, many memories."""
+
+    def items(
+        self, stage: StageSpec, branch: str | None, controls: Mapping[str, Any], section: Mapping[str, Any] | None
+    ) -> Items | None:
+        """See `items`."""
+        return items.items_of(stage, branch, controls, section)
+
+    def reads(self, stage: StageSpec, controls: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
+        """See `items`."""
+        return items.reads_of(stage, controls)
 
     def problems(self, controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
         """See `checks`."""

@@ -278,6 +278,9 @@ class FakeBackend:
             started=running.started,
             ended=now,
             result={"steps": STEPS, "records": {}, "cost": {}},
+            items=submission.items,
+            measured=submission.measured,
+            taken={fingerprint: self._store.read(fingerprint).manifest for fingerprint in submission.taken},
         )
         self._store.commit(commit, folder)
 

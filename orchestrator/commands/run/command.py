@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -102,13 +103,22 @@ def run(
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
     chosen |= {SETTINGS: recorded} if (recorded := recorded_settings(options.settings or ())) else {}
-    result = run_study(study, selected, view, chosen, on_lease, budget=allowed, first=first)
+    result = run_study(
+        study,
+        selected,
+        view,
+        chosen,
+        on_lease,
+        budget=allowed,
+        first=first,
+        summarise=str if as_json else partial(end_text, study, selection),
+    )
     if as_json:
         print_json(run_json(study, result))
     else:
         steady_print(run_text(result))
-        if result.outcome.submitted and result.report and not result.outcome.interrupted:
-            steady_print(end_text(study, selection))
+        if result.summary:
+            steady_print(result.summary)
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:
                 steady_print(f"scores: echo-matrix results{study_options(study)}")

@@ -1,0 +1,96 @@
+"""Growth: which finished jobs have items of a job that is not done, so that it makes the missing ones only.
+
+Nothing here reads a store: records are given by a function, and are asked for only where a fingerprint has the base of
+a job that is open.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.plan.fingerprint import base_of
+from orchestrator.plan.job import Job
+
+
+class FinishedJob(Protocol):
+    """What is read of a commit record."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the job."""
+
+    @property
+    def items(self) -> Mapping[str, str]:
+        """Item -> content."""
+
+    @property
+    def measured(self) -> str:
+        """Digest of what they were measured with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenOver:
+    """Items of a finished job that another takes over."""
+
+    fingerprint: str
+    items: tuple[str, ...]
+    """Sorted."""
+    measured: bool
+    """They were measured with the same too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What finished jobs have of the items of an open one."""
+
+    taken: tuple[TakenOver, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Items that have to be made."""
+    within: str = ""
+    """Fingerprint of a finished job whose artifact is all that this one would make; empty: there is none."""
+
+
+NONE = Growth()
+
+
+class FinishedItems:
+    """The items of finished jobs, by base."""
+
+    def __init__(self, commits: Iterable[str], read: Callable[[str], FinishedJob | None]) -> None:
+        """Take fingerprints of finished jobs, and what reads the record of one; None: nothing is taken over from it."""
+        self._read = read
+        self._by_base: dict[str, set[str]] = {}
+        self._records: dict[str, FinishedJob | None] = {}
+        for fingerprint in commits:
+            self.add(fingerprint)
+
+    def add(self, fingerprint: str) -> None:
+        """Another job has finished."""
+        self._by_base.setdefault(base_of(fingerprint), set()).add(fingerprint)
+
+    def growth(self, job: Job) -> Growth:
+        """What finished jobs have of the items of a job that is not done."""
+        if job.items is None:
+            return NONE
+        there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
+        records = [record for record in there if record is not None and record.items]
+        left = dict(job.items)
+        taken: list[TakenOver] = []
+        pooled = job.branch in job.spec.pooled
+        # Those that were measured alike come first, then those with most items; the order is always the same.
+        records.sort(key=lambda one: (one.measured != job.measured, -len(one.items), one.fingerprint))
+        for record in records:
+            names = tuple(name for name, content in left.items() if record.items.get(name) == content)
+            same = record.measured == job.measured
+            if len(names) == len(job.items) and same and not pooled:
+                return Growth(within=record.fingerprint)
+            if names:
+                taken.append(TakenOver(fingerprint=record.fingerprint, items=names, measured=same))
+            for name in names:
+                del left[name]
+        return Growth(taken=tuple(taken), missing=tuple(left))
+
+    def _record(self, fingerprint: str) -> FinishedJob | None:
+        if fingerprint not in self._records:
+            self._records[fingerprint] = self._read(fingerprint)
+        return self._records[fingerprint]
