@@ -97,7 +97,8 @@ def plan(
         if (older := study.older_results()) is not None:
             print(f"note: {older}", file=sys.stderr)
     study.check_feasible(estimate, part.jobs)
-    say_what_is_missing(study, standings, may_ask=ask_cluster)
+    if not sbatch:  # its scripts come with these notes
+        say_what_is_missing(study, standings, may_ask=ask_cluster)
 
 
 def say_what_is_missing(study: Study, standings: Mapping[str, Standing], *, may_ask: bool) -> None:
