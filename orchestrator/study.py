@@ -17,7 +17,6 @@ from orchestrator.backends.registry import backend_plugin, backends
 from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreError
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
-from orchestrator.older_results import OlderResults, older_results
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
@@ -41,6 +40,7 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Matrix, ResolvedMatrix
 from orchestrator.store.location import StoreLocation
+from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
 from workloads.contract.planned import Estimate

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from orchestrator.older_results import older_results
+from orchestrator.store.older_results import older_results
 from orchestrator.store.protocol import PROGRAM, VERSION, Commit
 
 
