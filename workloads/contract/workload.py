@@ -118,6 +118,8 @@ class StageSpec:
     """Whether it reads the seed; otherwise all seeds share its job."""
     branches: tuple[str, ...] = ()
     """One job for each of these; (): one job without a branch."""
+    item: str = ""
+    """What an item of its jobs is (`Workload.items`), for people: `case`; empty: they are not counted for people."""
     ignored: tuple[str, ...] = ()
     """Keys that are in no fingerprint of a job whose items are known (`Workload.items`): `section`, `section.key`,
     `branch` or `branch.key`. They say how many items there are, or only another stage reads them.

@@ -46,7 +46,7 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
         except StoreError:
             continue  # a job that needs this artifact reports the error
         winners[commit.attempt] = _from_commit(commit)
-        if commit.ended > commit.started:
+        if commit.ended > commit.started and not commit.taken:  # how much of a job it made, no record says
             ledger.record_duration(_duration_of(commit))
     found = [*winners.values()]
     for folder in (home / "attempts").glob("*/*"):
