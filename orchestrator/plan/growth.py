@@ -57,8 +57,77 @@ class Growth:
     within: str = ""
     """Fingerprint of a finished job whose artifact is all that this one would make; empty: there is none."""
 
+    @property
+    def measured_again(self) -> int:
+        """Items that are taken over and measured in another way."""
+        return sum(len(one.items) for one in self.taken if not one.measured)
+
 
 NONE = Growth()
+
+LEAST_SHARE = 0.02
+"""Of a whole job's work: one that lacks no item has values of all of them to make, and is not idle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemCounts:
+    """How many items some jobs want, and where they are from."""
+
+    wanted: int = 0
+    taken: int = 0
+    """That finished jobs have: all those of a job that is done."""
+    measured_again: int = 0
+    """Of those taken, the ones that are measured in another way."""
+
+    @property
+    def missing(self) -> int:
+        """That have to be made."""
+        return self.wanted - self.taken
+
+    @property
+    def missing_share(self) -> float:
+        """Of those wanted, 0 to 1."""
+        return self.missing / self.wanted if self.wanted else 1.0
+
+    def __add__(self, other: "ItemCounts") -> "ItemCounts":
+        """Of both together."""
+        return ItemCounts(
+            wanted=self.wanted + other.wanted,
+            taken=self.taken + other.taken,
+            measured_again=self.measured_again + other.measured_again,
+        )
+
+
+def counts_of(job: Job, growth: Growth | None, *, done: bool) -> ItemCounts | None:
+    """The items of a job; None: it has none, or none that are counted for people.
+
+    Args:
+        job: of a plan.
+        growth: of it, while it is not done; None: nothing is known of finished jobs.
+        done: whether it is.
+    """
+    if not job.items or not job.spec.item:
+        return None
+    wanted = len(job.items)
+    if done:
+        return ItemCounts(wanted=wanted, taken=wanted)
+    found = growth or NONE
+    taken = sum(len(one.items) for one in found.taken)
+    return ItemCounts(wanted=wanted, taken=taken, measured_again=found.measured_again)
+
+
+def share_left(growth: Callable[[Job], Growth]) -> Callable[[Job], float]:
+    """Which share of a job's work is left, once what others have made is taken over; above 0, at most 1.
+
+    Args:
+        growth: of a job.
+    """
+
+    def left(job: Job) -> float:
+        found = growth(job) if job.items else NONE
+        return max(LEAST_SHARE, len(found.missing) / len(job.items)) if job.items and found.taken else 1.0
+
+    return left
 
 
 class FinishedItems:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_study import make_job
 
-from orchestrator.plan.fingerprint import content_of, digest_of_items, joined
+from orchestrator.plan.fingerprint import content_of, with_items
 from orchestrator.plan.growth import NONE, FinishedItems, Growth
 from orchestrator.plan.job import Job
 
@@ -36,9 +36,7 @@ contents = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(("x", "y"))).
     lambda chosen: {name: content_of(name, {"data": {"": read}}) for name, read in chosen.items()}
 )
 made = st.builds(
-    lambda base, items, measured: Record(
-        fingerprint=joined(base, measured, digest_of_items(items)), items=items, measured=measured
-    ),
+    lambda base, items, measured: Record(fingerprint=with_items(base, measured, items), items=items, measured=measured),
     st.sampled_from(BASES),
     contents,
     st.sampled_from(WAYS),
@@ -47,7 +45,7 @@ made = st.builds(
 
 def wanting(items: Contents, measured: str = WAYS[0], branch: str = "return") -> Job:
     job = make_job("evaluate", f"evaluate/{branch}/a")
-    fingerprint = joined(BASES[0], measured, digest_of_items(items))
+    fingerprint = with_items(BASES[0], measured, items)
     return replace(job, fingerprint=fingerprint, items=dict(sorted(items.items())), measured=measured)
 
 
@@ -106,9 +104,7 @@ def test_only_what_stands_on_what_is_still_there_is_taken_over(manifest: str, co
     source = Record(fingerprint=sha("train"), items={}, measured="", manifest=manifest)
     inputs = {"train": {"fingerprint": source.fingerprint, "manifest": "m"}}
     one = {"a": items["a"]}
-    old = Record(
-        fingerprint=joined(BASES[0], WAYS[0], digest_of_items(one)), items=one, measured=WAYS[0], inputs=inputs
-    )
+    old = Record(fingerprint=with_items(BASES[0], WAYS[0], one), items=one, measured=WAYS[0], inputs=inputs)
     known = {one.fingerprint: one for one in (old, source)}
     listed = [name for name in known if committed or name != source.fingerprint]
     growth = FinishedItems(listed, known.get).growth(wanting(items))

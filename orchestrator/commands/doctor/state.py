@@ -52,6 +52,12 @@ def access(subject: Subject) -> Iterator[CheckResult]:
         mode = above.stat().st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:  # with that bit, as in /tmp, nobody moves what is another's
             opened.append(above)
+    if opened == [home] and home != subject.study.home and home.stat().st_mode & stat.S_ISVTX:
+        yield warning(
+            f"{home}: every user of this machine may make {subject.study.home} before you do",
+            f"mkdir -p {shlex.quote(str(subject.study.home))}",
+        )
+        return
     if opened:
         yield warning(
             f"{opened[0]}: every user of this machine may write here, and what is read below it runs as you",

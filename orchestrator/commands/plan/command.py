@@ -18,6 +18,7 @@ from orchestrator.commands.unrunnable import unrunnable
 from orchestrator.errors import SiteError
 from orchestrator.plan.forecast import AHEAD
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
+from orchestrator.plan.growth_show import growth_json, growth_lines
 from orchestrator.plan.job import Standing
 from orchestrator.plan.resolution import resolution_json, resolution_lines
 from orchestrator.plan.select import selected_part
@@ -64,10 +65,19 @@ def plan(
         if sbatch:
             requested |= {"sbatch": scripts_of(study, standings).json}
         further = {
+            "older_results": None if (older := study.older_results()) is None else older.number,
+            "growth": growth_json(study.stage_growth(standings)),
             "forecast": forecast_json(study.forecast(standings)),
             "resolution": resolution_json(study.plan, study.home),
         }
-        print_json({**plan_json(part, standings), **further, **requested, **(estimate.json if estimate else {})})
+        print_json(
+            {
+                **plan_json(part, standings, study.growth()),
+                **further,
+                **requested,
+                **(estimate.json if estimate else {}),
+            }
+        )
     elif sbatch:
         print(scripts_text(scripts_of(study, standings)))
     else:
@@ -78,10 +88,14 @@ def plan(
         print(plan_text(part, standings), end="")
         if selection.given:
             print(f"selected: {selection}; {others_text(others)}")
+        for line in growth_lines(study.stage_growth(standings), grown=False):
+            print(line)
         for line in resolution_lines(study.plan, study.home):
             print(line)
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
+        if (older := study.older_results()) is not None:
+            print(f"note: {older}", file=sys.stderr)
     study.check_feasible(estimate, part.jobs)
     if not sbatch:  # its scripts come with these notes
         say_what_is_missing(study, standings, may_ask=ask_cluster)

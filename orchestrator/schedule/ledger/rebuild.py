@@ -49,7 +49,7 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
         if is_recognised(commit):
             continue  # no attempt has run
         winners[commit.attempt] = _from_commit(commit)
-        if commit.ended > commit.started and not commit.taken:  # else it made a part, and took less than the job takes
+        if commit.ended > commit.started and not commit.taken:  # how much of a job it made, no record says
             ledger.record_duration(_duration_of(commit))
     found = [*winners.values()]
     for folder in (home / "attempts").glob("*/*"):
