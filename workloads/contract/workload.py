@@ -126,6 +126,8 @@ class StageSpec:
     """
     measuring: tuple[str, ...] = ()
     """Keys, likewise, that are read once an item is made, to measure it: with other values nothing is made again."""
+    measuring_revision: int = 1
+    """Increase it when what is measured of an item changes, such as by a new metric: nothing is made again for it."""
     pooled: tuple[str, ...] = ()
     """Branches on which its artifact has values over all items together: each set of items has an artifact of its own.
 
