@@ -21,7 +21,7 @@ from orchestrator.plan.build import build_plan
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.growth import NONE, FinishedItems, Growth, share_left
+from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of, share_left
 from orchestrator.plan.growth_show import StageGrowth, stage_growth
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
@@ -229,6 +229,19 @@ class Study:
         """Results of an older version, in a store that has none of this plan; None: there are none."""
         own = frozenset(job.fingerprint for job in self.plan.jobs.values())
         return older_results(self._commits, own, self._record)
+
+    def added_disk(self, standings: Mapping[str, Standing]) -> Mapping[str, int]:
+        """What -> bytes that jobs which are not done will add to the disk or bucket; {}: nothing, or not known.
+
+        `standings`: of the jobs in question, as `standings` has found them.
+        """
+        growth, linked = self.growth(), self.store_location.kind == "files"
+        made: dict[str, float] = {}
+        for job_id, now in standings.items():
+            if now.state != "done":
+                counts = counts_of(self.plan.jobs[job_id], growth.get(job_id), done=False)
+                made[job_id] = counts.missing_share if counts is not None and linked else 1.0
+        return self.plan.workload.added_disk(self.plan, made) if made else {}
 
     def stage_growth(self, standings: Mapping[str, Standing]) -> list[StageGrowth]:
         """What jobs reuse and make, by stage; `standings`: of the jobs in question, as `standings` has found them."""
