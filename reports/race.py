@@ -1,8 +1,8 @@
 """Racing: which comparisons of rows with a baseline are decided, after which seeds.
 
-A race is a function of the results: it looks after the third seed, the fourth, and so on, each time at the rows that are
-still open, and a row is decided at the first look that does. So it needs no state, is the same after any interruption,
-and may be continued with further seeds. A row stops
+A race is a function of the results: it looks after the third seed, the fourth, and so on, each time at the rows that
+are still open. So it needs no state, is the same after any interruption, and may be continued with further seeds. A row
+stops
 
 * as it *differs*: its e-value against no difference, adjusted for the family of all comparisons, is 1/`ALPHA` or more.
   Whatever else is equal to the baseline, some row is called different with probability `ALPHA` at most;
@@ -14,30 +14,21 @@ An e-value of a row that has stopped stays what it was then.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from reports.input import Race, RacedRow, RaceOutcome
 from reports.measured import Measured
+from reports.race_progress import looks
 from reports.spec import RaceSpec
 from reports.statistics.anytime import against_none, against_outside, limits, of_family
 from reports.statistics.intervals import ALPHA, LEVEL
 from reports.statistics.panel import Floats
 
-FIRST = 3
-"""Seeds before the first look: two decide nothing."""
 FEWEST_SCENES = 2
-
-Outcome = Literal["differs", "within", "open", "no values"]
-"""`no values`: results of a seed that others have are missing and will not come, so that the row cannot go on."""
 OPEN, DIFFERS, WITHIN = 0, 1, 2
-
-
-def looks(seeds: int) -> Sequence[int]:
-    """The numbers of seeds after which a race over so many looks at the results."""
-    return range(min(FIRST, max(seeds, 2)), seeds + 1)
 
 
 def verdicts(evidence: Floats, outside: Floats, is_open: npt.NDArray[np.bool_]) -> npt.NDArray[np.int_]:
@@ -51,77 +42,6 @@ def verdicts(evidence: Floats, outside: Floats, is_open: npt.NDArray[np.bool_]) 
     differs = is_open & (of_family(evidence) >= 1 / ALPHA)
     within = is_open & ~differs & (outside >= 1 / ALPHA)
     return np.where(differs, DIFFERS, np.where(within, WITHIN, OPEN))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RacedRow:
-    """A comparison of a row with the baseline, at the last look at it."""
-
-    row: str
-    """Its label."""
-    outcome: Outcome
-    seeds: int
-    """That were looked at; 0: none yet."""
-    effect: float | None = None
-    """Mean of the row less the baseline."""
-    low: float | None = None
-    high: float | None = None
-    """Limits that hold at every look, of this comparison by itself; None: there are none with so few seeds."""
-    evidence: float = 1.0
-    """E-value against no difference."""
-    adjusted: float = 1.0
-    """The same, adjusted for the family."""
-    outside: float = 0.0
-    """E-value against a difference of the margin or more."""
-    reason: str = ""
-    """Why it has no values."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Race:
-    """How far a race is."""
-
-    metric: str
-    """`branch/metric`."""
-    unit: str
-    baseline: str
-    margin: float
-    reason: str
-    """Why this margin."""
-    seeds: Sequence[int]
-    """All that it may use, in order."""
-    rows: Sequence[RacedRow]
-    with_row: Mapping[str, str] = field(default_factory=dict)
-    """Rows that are not compared, with the row that they go on with: other names of it, and the same row again."""
-    alpha: float = ALPHA
-
-    @property
-    def looked(self) -> int:
-        """Seeds of the last look."""
-        return max((one.seeds for one in self.rows), default=0)
-
-    @property
-    def open(self) -> Sequence[str]:
-        """Labels of the rows that go on."""
-        return [one.row for one in self.rows if one.outcome == "open"]
-
-    @property
-    def wanted(self) -> Sequence[int]:
-        """The seeds that the next look needs; empty: the race is over."""
-        after = [number for number in looks(len(self.seeds)) if number > self.looked]
-        return self.seeds[: after[0]] if self.open and after else ()
-
-    def stopped(self) -> Mapping[str, RacedRow]:
-        """Name of a row -> its comparison, of rows of which all comparisons stopped before the last seed."""
-        by_row: dict[str, list[RacedRow]] = {}
-        for one in self.rows:
-            by_row.setdefault(one.row.partition("/")[0], []).append(one)
-        found = {
-            name: max(of, key=lambda one: one.seeds)
-            for name, of in by_row.items()
-            if all(one.outcome != "open" for one in of)
-        }
-        return found | {name: found[row] for name, row in self.with_row.items() if row in found}
 
 
 def race(found: Measured, spec: RaceSpec, seeds: Sequence[int], gone: Mapping[str, str] | None = None) -> Race:
@@ -146,7 +66,7 @@ def race(found: Measured, spec: RaceSpec, seeds: Sequence[int], gone: Mapping[st
         if not running or any(layout is None for row, layout in layouts.items() if row not in lost):
             break
         for row, why in lost.items():
-            states[row] = RacedRow(**{**vars(states[row]), "outcome": "no values", "reason": why})
+            states[row] = replace(states[row], outcome="no values", reason=why)
         for row, layout in layouts.items():
             if layout is not None:
                 states[row] = _looked_at(row, layout, spec.margin)
@@ -222,7 +142,7 @@ def _decide(states: dict[str, RacedRow], looked: Mapping[str, Floats | None]) ->
     evidence = np.array([one.evidence for one in rows])
     is_open = np.array([one.outcome == "open" for one in rows])
     found = verdicts(evidence, np.array([one.outside for one in rows]), is_open)
-    names: Mapping[int, Outcome] = {OPEN: "open", DIFFERS: "differs", WITHIN: "within"}
+    names: Mapping[int, RaceOutcome] = {OPEN: "open", DIFFERS: "differs", WITHIN: "within"}
     for one, code, adjusted in zip(rows, found.tolist(), of_family(evidence).tolist(), strict=True):
         if one.row in looked and one.outcome == "open":
-            states[one.row] = RacedRow(**{**vars(one), "outcome": names[code], "adjusted": adjusted})
+            states[one.row] = replace(one, outcome=names[code], adjusted=adjusted)

@@ -104,6 +104,7 @@ def report(
             wanted,
             say,
             study.tracked_runs,
+            study.race,
         )
         _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export, of_study(study)))
         return

@@ -185,6 +185,7 @@ def report_of(study: Study, within_s: float = 0.0, standings: Mapping[str, Stand
         study.durations,
         study.registered,
         runs=study.tracked_runs,
+        race=study.race,
     )
 
 

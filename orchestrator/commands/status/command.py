@@ -120,6 +120,7 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "others": counts(others),
         "failures": failures_json(failures),
         "paused": paused,
+        "race": None if study.race is None else asdict(study.race),
         "forecast": forecast_json(study.forecast(standings, _live_times(study, part, attempts, at)), at),
         "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
         "other_home": None
@@ -158,6 +159,10 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
     if expected := forecast_text(study.forecast(standings, _live_times(study, part, attempts, at)), at):
         lines += ["", expected]
+    if (race := study.race) is not None:
+        from reports.race_progress import race_text  # numpy, where there was a race
+
+        lines += ["", race_text(race)]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 

@@ -4,13 +4,14 @@ The paired difference of row r with the baseline in scene i and seed s is `effec
 of scene, seed and rest that are its own; half of each variance is the baseline's, and so common to all rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from reports.race import DIFFERS, OPEN, WITHIN, looks, verdicts
+from reports.race import DIFFERS, OPEN, WITHIN, verdicts
+from reports.race_progress import looks
 from reports.statistics.anytime import against_none, against_outside
 from reports.statistics.intervals import ALPHA
 from reports.statistics.panel import Floats
@@ -58,11 +59,12 @@ class RaceRate:
 def draw_differences(grid: RacedGrid, grids: int, draws: np.random.Generator) -> Floats:
     """(grids, rows, scenes, seeds)."""
     rows = len(grid.effects)
-    values: Callable[[tuple[int, ...]], Floats] = {
+    kinds: Mapping[Shape, Callable[[tuple[int, ...]], Floats]] = {
         "normal": lambda size: draws.normal(size=size),
         "heavy tails": lambda size: np.asarray(draws.standard_t(3, size) / np.sqrt(3.0)),
         "skewed": lambda size: draws.exponential(size=size) - 1.0,
-    }[grid.shape]
+    }
+    values = kinds[grid.shape]
     found = np.broadcast_to(grid.effects[:, None, None], (grids, rows, grid.scenes, grid.seeds)).copy()
     for at, size in enumerate(((grid.scenes, 1), (1, grid.seeds), (grid.scenes, grid.seeds))):
         own, common = values((grids, rows, *size)), values((grids, 1, *size))
