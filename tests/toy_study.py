@@ -205,6 +205,7 @@ class Toy:
         budget: Budget | None = None,
         first: First | None = None,
         on_accepted: Callable[[], None] = lambda: None,
+        on_settled: Callable[[], None] = lambda: None,
     ) -> RunResult:
         self.backend = None
 
@@ -236,6 +237,7 @@ class Toy:
                 budget=budget,
                 first=first,
                 on_accepted=on_accepted,
+                on_settled=on_settled,
             )
 
     def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:

@@ -6,19 +6,18 @@ results are looked at (`reports.race`), which decides alone.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.commands.options import Selection
-from orchestrator.commands.run.run_study import FinishedRun, report_of, run_study
+from orchestrator.commands.run.report import report_of
+from orchestrator.commands.run.run_study import FinishedRun
 from orchestrator.errors import PlanError
 from orchestrator.plan.reported import report_spec
 from orchestrator.plan.select import select, select_cells, with_needs
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.collect import axes_text, case_values
 from orchestrator.reporting.race_record import write_race
-from orchestrator.schedule.budget import Budget
-from orchestrator.schedule.events import View
-from orchestrator.schedule.order import First
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.spec.cell import Cell
 from orchestrator.study import Study
 from orchestrator.wording import counted
@@ -97,7 +96,7 @@ class Racing:
         from reports.race import race
 
         study, standings = self.study, self.study.standings()
-        reader = ArtifactReader(study.plan, study.store)
+        reader = ArtifactReader(study.plan, study.store, ResultsCache.of(study.home))
         given = case_values(reader, standings, self.cells, (self.spec.metric.partition("/")[0],))
         try:
             found: Measured = measured(given, combinations(given))
@@ -135,28 +134,17 @@ class Racing:
 
 
 def run_race(
-    racing: Racing,
-    make_view: Callable[[], View],
-    say: Callable[[str], object],
-    selection: Mapping[str, Any],
-    on_lease: Callable[[], object] | None = None,
-    *,
-    budget: Budget | None = None,
-    first: First | None = None,
+    racing: Racing, run: Callable[[frozenset[str]], FinishedRun], say: Callable[[str], object]
 ) -> FinishedRace:
     """Run rung after rung until every comparison has stopped or no seed is left.
 
     Args:
         racing: the race.
-        make_view: a view for each rung.
+        run: runs what is missing of some jobs.
         say: is told before and after each rung how far the race is.
-        selection: how the rows were chosen, for the ledger.
-        on_lease: called at each rung, when this process holds the lease.
-        budget: of each rung.
-        first: as of `run_study`.
 
     Raises:
-        As `run_study`, and `Racing.looked_at`.
+        As `run` and `Racing.looked_at`.
     """
     from reports.race_progress import race_text, wanted
 
@@ -165,9 +153,7 @@ def run_race(
         seeds = wanted(at)
         if seeds:
             say(f"race: the first {counted(len(seeds), 'seed')} of {len(at.seeds)}")
-        result = run_study(
-            study, racing.selected(at), make_view(), {**selection, "race": True}, on_lease, budget=budget, first=first
-        )
+        result = run(racing.selected(at))
         code, at = max(code, result.outcome.exit_code), racing.looked_at()
         write_race(study.home, study.plan, at)
         say(race_text(at))
