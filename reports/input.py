@@ -233,7 +233,8 @@ class Race:
     """All that it may use, in order."""
     rows: Sequence[RacedRow]
     with_row: Mapping[str, str] = field(default_factory=dict)
-    """Rows that are not compared -> the row that they stop with: other names of it, and the same row again."""
+    """Rows that are not compared -> the row that they stop with: other names of it, and the same row again. Empty for
+    the baseline and references: they stop when the race is over."""
     alpha: float = 0.05
     """Probability of calling some row different that is not, and of stopping one row that differs by the margin."""
 

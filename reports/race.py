@@ -78,9 +78,9 @@ def race(found: Measured, spec: RaceSpec, seeds: Sequence[int], gone: Mapping[st
         baseline=spec.baseline,
         margin=spec.margin,
         reason=spec.reason,
-        seeds=tuple(seeds),
-        rows=tuple(states.values()),
-        with_row=_beside(found, states),
+        seeds=list(seeds),
+        rows=list(states.values()),
+        with_row=_beside(found, spec.baseline, states),
     )
 
 
@@ -98,7 +98,8 @@ def _pairs(found: Measured, baseline: str) -> dict[str, str]:
     return {row: other for row, other in pairs.items() if row != other}
 
 
-def _beside(found: Measured, raced: Collection[str]) -> dict[str, str]:
+def _beside(found: Measured, baseline: str, raced: Collection[str]) -> dict[str, str]:
+    """`Race.with_row`."""
     raced_names = {label.partition("/")[0] for label in raced}
     other = {
         row.label.partition("/")[0]: row.computed_by.partition("/")[0]
@@ -107,7 +108,9 @@ def _beside(found: Measured, raced: Collection[str]) -> dict[str, str]:
     }
     noise = found.spec.noise
     again = {} if noise is None else {noise.again: other.get(noise.row, noise.row)}
-    return {name: row for name, row in (other | again).items() if row in raced_names and name not in raced_names}
+    same = {name: row for name, row in (other | again).items() if row in raced_names}
+    names = dict.fromkeys([baseline, *(row.label.partition("/")[0] for row in found.rows)], "")
+    return {name: row for name, row in (names | same).items() if name not in raced_names}
 
 
 def _difference(found: Measured, metric: str, row: str, baseline: str, seeds: Sequence[int]) -> Floats | None:

@@ -17,9 +17,14 @@ def looks(seeds: int) -> Sequence[int]:
     return range(min(FIRST, max(seeds, 2)), seeds + 1)
 
 
+def seeds_looked_at(of: Race) -> int:
+    """How many seeds the last look was at; 0: there was none."""
+    return max((one.seeds for one in of.rows), default=0)
+
+
 def wanted(of: Race) -> Sequence[int]:
     """The seeds that the next look needs; empty: the race is over."""
-    looked = max((one.seeds for one in of.rows), default=0)
+    looked = seeds_looked_at(of)
     after = [number for number in looks(len(of.seeds)) if number > looked]
     return of.seeds[: after[0]] if after and any(one.outcome == "open" for one in of.rows) else ()
 
@@ -57,10 +62,15 @@ def outcome_words(one: RacedRow, given: Race) -> str:
 
 def stopped_words(given: Race) -> dict[str, tuple[int, str]]:
     """Name of a row that stopped -> (after how many seeds, why, for people)."""
-    return {
+    found = {
         name: (one.seeds, f"the race, after {one.seeds} seeds: {outcome_words(one, given)}")
         for name, one in stopped(given).items()
     }
+    if not wanted(given):
+        end = seeds_looked_at(given)
+        ended = end, f"the race, after {end} seeds: no comparison is open"
+        found |= dict.fromkeys((name for name, row in given.with_row.items() if not row), ended)
+    return found
 
 
 def difference_words(one: RacedRow) -> str:
@@ -78,10 +88,12 @@ def evidence_words(value: float) -> str:
 
 def race_text(given: Race) -> str:
     """The race for a terminal: a line, and one for each comparison."""
-    looked = max((one.seeds for one in given.rows), default=0)
+    looked = seeds_looked_at(given)
     saved, planned = saved_seeds(given)
-    counts = Counter(one.outcome for one in given.rows)
-    said = ", ".join(f"{counts[name]} {name}" for name in ("differs", "within", "open", "no values") if counts[name])
+    counts: Counter[str] = Counter(one.outcome for one in given.rows)
+    names = {"differs": "differs", "within": "within", "open": "open" if wanted(given) else "undecided"}
+    names["no values"] = "no values"
+    said = ", ".join(f"{counts[outcome]} {name}" for outcome, name in names.items() if counts[outcome])
     lines = [
         f"race against {given.baseline} on {given.metric}, after {looked} of {len(given.seeds)} seeds: {said}; "
         f"{saved} of {planned} trainings not needed"

@@ -106,13 +106,13 @@ class Racing:
 
     def selected(self, at: Race) -> frozenset[str]:
         """Ids of the jobs of the next rung; of a race that is over, those of all its rungs."""
-        from reports.race_progress import stopped, wanted
+        from reports.race_progress import seeds_looked_at, stopped, wanted
 
         ended, seeds = stopped(at), wanted(at)
         if seeds:
             ran = {cell.row: len(seeds) for cell in self.cells if cell.row not in ended}
         else:
-            ran = {cell.row: max(one.seeds for one in at.rows) for cell in self.cells}
+            ran = {cell.row: seeds_looked_at(at) for cell in self.cells}
             ran |= {row: one.seeds for row, one in ended.items() if row in ran}
         jobs: set[str] = set()
         for row, number in ran.items():
