@@ -27,6 +27,14 @@ class FinishedJob(Protocol):
     def measured(self) -> str:
         """Digest of what they were measured with."""
 
+    @property
+    def manifest(self) -> str:
+        """sha256 of the list of its files."""
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, str]]:
+        """Stage -> fingerprint and manifest of what it has read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TakenOver:
@@ -142,7 +150,7 @@ class FinishedItems:
         if job.items is None:
             return NONE
         there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
-        records = [record for record in there if record is not None and record.items]
+        records = [record for record in there if record is not None and record.items and self._stands(record)]
         left = dict(job.items)
         taken: list[TakenOver] = []
         pooled = job.branch in job.spec.pooled
@@ -158,6 +166,16 @@ class FinishedItems:
             for name in names:
                 del left[name]
         return Growth(taken=tuple(taken), missing=tuple(left))
+
+    def _stands(self, record: FinishedJob) -> bool:
+        """Whether what it was made from is still there, and was not made again since."""
+        for read in record.inputs.values():
+            fingerprint = read.get("fingerprint", "")
+            there = fingerprint in self._by_base.get(base_of(fingerprint), ())
+            source = self._record(fingerprint) if there else None
+            if source is None or source.manifest != read.get("manifest"):
+                return False
+        return True
 
     def _record(self, fingerprint: str) -> FinishedJob | None:
         if fingerprint not in self._records:
