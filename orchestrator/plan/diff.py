@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.plan.growth import NONE, Growth
+from orchestrator.plan.growth import NONE, Growth, counts_of
 from orchestrator.plan.job import Job, Plan, Standing, State
 from orchestrator.wording import counted, shortened
 from workloads.contract.request import Stage
@@ -70,7 +70,7 @@ def standings(
         elif grown.within:
             found[job.id] = WITHIN
         else:
-            found[job.id] = _standing(plan, job, past, previous, paused or {}, found, roots)
+            found[job.id] = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
     return found
 
 
@@ -78,6 +78,7 @@ def _standing(
     plan: Plan,
     job: Job,
     past: History,
+    grown: Growth,
     previous: Mapping[str, Mapping[str, Any]],
     paused: Mapping[Stage, str],
     found: Mapping[str, Standing],
@@ -98,7 +99,8 @@ def _standing(
     if past.attempts:
         why = f": {past.reason}" if past.reason else ""
         return Standing(state="retry", reason=f"retry after {counted(past.attempts, 'attempt')}{why}")
-    return Standing(state="new", reason=_why_new(plan, job, previous.get(job.label)))
+    why = _why_new(plan, job, previous.get(job.label))
+    return Standing(state="new", reason=": ".join(said for said in (missing_words(job, grown), why) if said))
 
 
 def _blocked(
@@ -118,6 +120,24 @@ def _blocked(
         roots[job.id] = f"stage {job.stage} is paused: {paused[job.stage]}"
         return roots[job.id]
     return None
+
+
+def missing_words(job: Job, grown: Growth) -> str:
+    """`4 of 20 cases are missing`; empty: finished jobs have none of its items, or it has none."""
+    counts = counts_of(job, grown, done=False)
+    if counts is None or not counts.taken:
+        return ""
+    every, again = counted(counts.wanted, job.spec.item), counts.measured_again
+    if counts.missing:
+        said = f"{_of(counts.missing, every)} missing"
+        return f"{said}, {again} {'is' if again == 1 else 'are'} measured again" if again else said
+    if again:
+        return f"{_of(again, every)} measured again, none is made again"
+    return f"its values over all of {every} are missing"
+
+
+def _of(number: int, every: str) -> str:
+    return f"{number} of {every} {'is' if number == 1 else 'are'}"
 
 
 def _why_new(plan: Plan, job: Job, before: Mapping[str, Any] | None) -> str:

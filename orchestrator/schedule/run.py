@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
 from orchestrator.plan.forecast import Forecaster
-from orchestrator.plan.growth import FinishedItems
+from orchestrator.plan.growth import NONE, FinishedItems, share_left
 from orchestrator.plan.job import Plan, State
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.budget import Budget
@@ -132,7 +132,9 @@ def run(
     committed |= recognised
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
-    forecaster = Forecaster(plan, ledger.durations() if states.open_jobs() else (), cluster.backend)
+    growth = {job_id: finished.growth(states.job(job_id)) for job_id in states.open_jobs()}
+    left = share_left(lambda job: growth.get(job.id, NONE))
+    forecaster = Forecaster(plan, ledger.durations() if growth else (), cluster.backend, left)
     context = RunContext(
         plan=plan,
         home=home,
