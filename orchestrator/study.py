@@ -28,6 +28,7 @@ from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import Patterns
 from orchestrator.plan.slots import check_slots
+from orchestrator.reporting.race_record import read_race
 from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -43,6 +44,7 @@ from orchestrator.store.location import StoreLocation
 from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
+from reports.input import Race
 from workloads.contract.planned import Estimate
 from workloads.runtime.masking import mask, secrets_of
 
@@ -122,6 +124,15 @@ class Study:
             PlanError: it was edited.
         """
         return read_registration(self.home, self.plan.profile)
+
+    @property
+    def race(self) -> Race | None:
+        """How far the race of its rows was at its last look; None: they did not race.
+
+        Raises:
+            PlanError: its file is damaged.
+        """
+        return read_race(self.home, self.plan)
 
     def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:
         """The current state of every job, from commit records and the ledger.
