@@ -45,7 +45,7 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
         except Damaged as error:
             found = None
             log_skipped(error)
-        if _all(found is not None, device):
+        if all_agree(found is not None, device):
             assert found is not None
             check_resumable(folder, found.state, expected)
             return found
@@ -77,7 +77,7 @@ def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None)
     )
 
 
-def _all(answer: bool, device: str) -> bool:
+def all_agree(answer: bool, device: str) -> bool:
     """Whether the answer is yes on every rank."""
     if dist.get_world_size() == 1:
         return answer
