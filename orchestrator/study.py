@@ -18,10 +18,11 @@ from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreEr
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
+from orchestrator.plan.continued import share_left, shorter_jobs
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.growth import FinishedItems, Growth
+from orchestrator.plan.growth import NONE, FinishedItems, Growth
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
@@ -143,11 +144,16 @@ class Study:
 
     def growth(self, commits: frozenset[str]) -> Mapping[str, Growth]:
         """What finished jobs (`commits`) have of the items of each job that is not done, by job id."""
-        open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
-        if not open_:
-            return {}
-        finished = FinishedItems(commits, self._record)
-        return {job.id: finished.growth(job) for job in open_}
+        if commits not in self._grown:
+            open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
+            finished = FinishedItems(commits if open_ else (), self._record)
+            self._grown[commits] = {job.id: finished.growth(job) for job in open_}
+        return self._grown[commits]
+
+    @cached_property
+    def _grown(self) -> dict[frozenset[str], Mapping[str, Growth]]:
+        """What `growth` has found, by what was finished."""
+        return {}
 
     def _record(self, fingerprint: str) -> Commit | None:
         try:
@@ -202,9 +208,18 @@ class Study:
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
         return self.forecaster(measured=bool(ahead)).forecast(ahead, self.capacity, live)
 
-    def forecaster(self, *, measured: bool = True) -> Forecaster:
-        """What estimates the durations of jobs; `measured`: from those of the ledger, too."""
-        return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend)
+    def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
+        """What estimates the durations of jobs.
+
+        Args:
+            measured: from those of the ledger, too.
+            anew: as if nothing were done.
+        """
+        commits = frozenset[str]() if anew else self.store.commits()
+        grown = self.growth(commits)
+        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in commits)
+        left = share_left(lambda job: grown.get(job.id, NONE), shorter)
+        return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend, left)
 
     @property
     def capacity(self) -> Capacity:

@@ -15,9 +15,10 @@ Device-hours are devices times hours, core-hours are cpus times hours of jobs wi
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.durations import SHARED, Duration, MeasuredDurations, comparable
 from orchestrator.plan.estimates import (
     ASSUMED_SIGMA,
@@ -126,10 +127,18 @@ class Forecaster:
         plan: the whole matrix.
         durations: in the order in which they were measured.
         backend: where the jobs will run; the newest kind of device that was measured there is taken.
+        left: share of a job's work that is left, once what others have made is taken over; all by default.
     """
 
-    def __init__(self, plan: Plan, durations: Iterable[Duration] = (), backend: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        durations: Iterable[Duration] = (),
+        backend: str = "",
+        left: Callable[[Job], float] | None = None,
+    ) -> None:
         self._plan = plan
+        self._left = left
         self._rows = {cell.id: cell.row for cell in plan.cells}
         self._rowless = plan.workload.rowless
         self._flops: Mapping[str, float] | None = None
@@ -174,10 +183,11 @@ class Forecaster:
         return self._rows.get(job.cells[0], SHARED)
 
     def flops_of(self, job: Job) -> float | None:
-        """FLOPs of a job; None: not known."""
+        """FLOPs that are left of a job; None: not known."""
         if self._flops is None:
             self._flops = self._plan.workload.flops(self._plan)
-        return None if job.smoke else self._flops.get(job.id)
+        whole = None if job.smoke else self._flops.get(job.id)
+        return whole if whole is None or self._left is None else whole * self._left(job)
 
     def of(self, job: Job) -> JobEstimate:
         """The estimate of one job."""
@@ -235,7 +245,7 @@ class Forecaster:
             is_known=set(bases) != {"guess"} or any(one.stages for one in self._classes.values()),
             is_assumed=assumed,
             kind=", ".join(kind for kind in kinds if kind),
-            makespan_s=makespan(chosen, left, capacity),
+            makespan_s=makespan(as_chained(chosen, shorter_jobs(chosen)), left, capacity),
             capacity=capacity,
             device_hours_p95=quantile_of_sum(weights[0], 0.95) / 3600,
             core_hours_p95=quantile_of_sum(weights[1], 0.95) / 3600,

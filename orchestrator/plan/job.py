@@ -78,6 +78,21 @@ class Job:
         return base_of(self.fingerprint) if self.items is not None else ""
 
     @property
+    def step(self) -> int:
+        """Of a job of a continued stage (`StageSpec.continued`): up to which it is the same as longer ones; else 0."""
+        return int(max(self.items)) if self.spec.continued and self.items else 0
+
+    @property
+    def budget(self) -> int:
+        """Of a job of a continued stage: how many steps it takes.
+
+        Raises:
+            ValueError: its stage is not continued.
+        """
+        section, _, key = self.spec.continued.partition(".")
+        return int(self.config[section][key])
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the jobs that it depends on."""
         return tuple(sorted(set(self.inputs.values())))

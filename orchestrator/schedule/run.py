@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.continued import share_left, shorter_jobs
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.job import Plan, State
@@ -129,7 +130,9 @@ def run(
     committed |= recognised
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
-    forecaster = Forecaster(plan, ledger.durations() if states.open_jobs() else (), cluster.backend)
+    shorter = shorter_jobs(map(states.job, states.open_jobs()))
+    left = share_left(finished.growth, shorter)
+    forecaster = Forecaster(plan, ledger.durations() if states.open_jobs() else (), cluster.backend, left)
     context = RunContext(
         plan=plan,
         home=home,

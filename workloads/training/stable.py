@@ -132,8 +132,8 @@ def _check_continuable(checkpoint: Checkpoint, expected: TrainingState) -> None:
     if not same and 3 in (state.zero_stage, expected.zero_stage):
         raise BadInput(
             f"{where}: written by {state.world_size} ranks at ZeRO stage {state.zero_stage}, continued by "
-            f"{expected.world_size} at stage {expected.zero_stage}; allowed: the same two, or stages 0 to 2, for shards "
-            "of stage 3 cannot be converted"
+            f"{expected.world_size} at stage {expected.zero_stage}; allowed: the same two, or stages 0 to 2, for "
+            "shards of stage 3 cannot be converted"
         )
 
 
