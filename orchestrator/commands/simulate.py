@@ -3,6 +3,7 @@
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ CPUS_A_DEVICE = 16
 MEMORY_GIB = 1e9
 """Of a simulated host: memory is no limit."""
 MIX_HOSTS = "8x8"
+MOST_UNITS = 2_000_000
+"""Cpus, and devices, of all hosts together: each is a number in memory."""
 
 HostsOption = Annotated[
     list[str] | None,
@@ -80,6 +83,9 @@ def simulate(
     The schedule is made by the code that places the jobs of a run, from the estimates that `plan` shows. It changes
     nothing, and needs none of the hosts.
     """
+    for again, number in Counter(hosts or ()).items():
+        if number > 1:
+            raise PlanError(f"--hosts {again} is given twice; compare different hosts")
     if mix is None:
         study = options.open(rows=rows)
         limits: Mapping[str, int] = study.cluster.slots
@@ -91,6 +97,15 @@ def simulate(
 
         if mix not in MIXES:
             raise PlanError(f"no mix {mix!r}; allowed: {', '.join(MIXES)}")
+        told = {
+            "--rows": rows,
+            "--branches": branches,
+            "--all": every,
+            "--wrong": wrong,
+            "KEY=VALUE": options.overrides,
+        }
+        if of_study := [name for name, value in told.items() if value]:
+            raise PlanError(f"--mix takes the place of the study, so {', '.join(of_study)} would change nothing")
         given = [(text, parsed_hosts(text)) for text in hosts or (MIX_HOSTS,)]
         draw, name, limits = MIXES[mix], f"mix {mix}", {}
     with told_if_slow(lambda text: print(text, file=sys.stderr), "simulating"):
@@ -144,7 +159,7 @@ def parsed_hosts(text: str) -> list[HostShare]:
     """The hosts of `--hosts`.
 
     Raises:
-        PlanError: it is not `COUNTxDEVICES[xCPUS]`.
+        PlanError: it is not `COUNTxDEVICES[xCPUS]`, or that is more than can be simulated.
     """
     found = HOSTS.fullmatch(text.strip())
     if found is None:
@@ -153,6 +168,9 @@ def parsed_hosts(text: str) -> list[HostShare]:
     cpus = int(found[3]) if found[3] else CPUS_A_DEVICE * devices
     if not cpus:
         raise PlanError(f"--hosts {text!r}: hosts without devices need a number of cpus, such as {count}x0x64")
+    if count * max(cpus, devices) > MOST_UNITS:
+        much = f"{count * devices:,} devices and {count * cpus:,} cpus"
+        raise PlanError(f"--hosts {text!r} has {much}; allowed: at most {MOST_UNITS:,} of each")
     share = HostShare(name="", cpus=cpus, devices=devices, memory_gib=MEMORY_GIB, group="cluster")
     return [replace(share, name=f"host-{n}") for n in range(count)]
 

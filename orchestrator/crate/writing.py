@@ -190,8 +190,8 @@ def _shown_images(plan: Plan, reader: ArtifactReader, given: ReportInput) -> Map
         for folder, read, wanted in ((job.spec.images, reader.images, shown), (job.spec.videos, reader.videos, filmed)):
             for part, of in _by_part(job, [cells[cell] for cell in job.cells]).items() if folder else ():
                 found.setdefault(job.id, []).extend(
-                    f"{part}/{folder}/{Path(path).name}".lstrip("/")
-                    for case, path in read(job.id, part)
+                    file
+                    for case, file in read(job.id, part)
                     if any((one.row, one.seed, axes_text(one.axes), job.branch or "", case) in wanted for one in of)
                 )
     return found

@@ -251,9 +251,10 @@ class AttemptRunner:
         self._fork(attempt)
 
     def _take_and_prepare(self, attempt: HostAttempt) -> NodeFailure | None:
-        if self._context.scratch is not None:
-            self._context.scratch.take(attempt.work)
-        return prepare(attempt, self._context.store, lambda: self._abandoned(attempt))
+        scratch = self._context.scratch
+        if scratch is not None:
+            scratch.take(attempt.work)
+        return prepare(attempt, self._context.store, lambda: self._abandoned(attempt), apart=scratch is not None)
 
     def _fork(self, attempt: HostAttempt) -> None:
         """Fork the ranks once both request and server are ready; called when either becomes so, and idempotent."""

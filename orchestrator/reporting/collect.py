@@ -11,8 +11,10 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.certificate import certificate, is_own
+from orchestrator.reporting.pictures import Pictures
 from orchestrator.reporting.registration.changes import registration_of
 from orchestrator.reporting.registration.file import Entry
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.spec.cell import Cell
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
@@ -27,8 +29,6 @@ from reports.input import (
     ResultLine,
     RowInfo,
     Source,
-    Strip,
-    Video,
 )
 from workloads.contract.rows import row_from
 from workloads.contract.workload import LEFT_OUT, Workload
@@ -108,6 +108,7 @@ def report_input(
     durations: Iterable[Duration] = (),
     registered: Sequence[Entry] = (),
     runs: Mapping[str, str] | None = None,
+    cache: ResultsCache | None = None,
 ) -> ReportInput:
     """The report's input.
 
@@ -118,19 +119,16 @@ def report_input(
         durations: how long jobs took, of this plan and of others.
         registered: what was registered of it, oldest first.
         runs: cell id -> http address of its run in the tracker, as far as known.
+        cache: of what was read before; what is read now is kept in it.
 
     Raises:
         StoreError: a commit record or its files are damaged.
     """
-    reader = ArtifactReader(plan, store)
+    reader = ArtifactReader(plan, store, cache)
     measured = case_values(reader, standings)
-    reader.read_ahead(reader.series, ((job.id,) for job in plan.jobs.values() if job.spec.curve))
-    reader.read_ahead(
-        reader.images, ((job.id, part) for job in plan.jobs.values() if job.spec.images for part in job.parts)
-    )
+    reader.read_all()
     costs: list[Cost] = []
-    strips: list[Strip] = []
-    videos: list[Video] = []
+    pictures = Pictures(reader)
     sources: list[Source] = []
     curves: list[Curve] = []
     workload = plan.workload
@@ -162,9 +160,11 @@ def report_input(
                     run=(runs or {}).get(cell.id, ""),
                 )
             )
-            shown = reader.videos(job, plan.jobs[job].part_of(cell)) if spec.videos and branch in filmed else ()
-            for case, path in shown:
-                videos.append(Video(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+            part, of = plan.jobs[job].part_of(cell), (cell.row, cell.seed, axes, branch or "")
+            if spec.videos and branch in filmed:
+                pictures.add_videos(of, job, reader.videos(job, part))
+            if spec.images:
+                pictures.add_images(of, job, reader.images(job, part))
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -172,8 +172,8 @@ def report_input(
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
-            for case, path in reader.images(job, plan.jobs[job].part_of(cell)) if spec.images else ():
-                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+    strips, videos = pictures.shown()
+    reader.save()
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),

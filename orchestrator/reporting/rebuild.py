@@ -16,6 +16,7 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.registration.file import Entry
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.requirements import missing_libraries
 from orchestrator.store.protocol import RECENT_S, Store
 from reports.input import ReportInput, ResultLine
@@ -27,6 +28,9 @@ if TYPE_CHECKING:  # what writes it is imported only then
 DIGEST = ".input-digest"
 """File in the report folder with the digest of the report's input, and of each file that was written from it."""
 
+DIGESTED_AT_ONCE = 1000
+"""Values."""
+
 Tell = Callable[[str], None]
 """Takes a sentence for the user."""
 
@@ -37,8 +41,9 @@ def input_digest(input: ReportInput) -> str:
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=_named).encode("utf-8"))
     # There may be millions: `asdict` copies every one of them.
     of_line = attrgetter(*(one.name for one in dataclasses.fields(ResultLine)))
-    for value in input.values:
-        digest.update(repr(of_line(value)).encode("utf-8"))
+    for first in range(0, len(input.values), DIGESTED_AT_ONCE):
+        some = input.values[first : first + DIGESTED_AT_ONCE]
+        digest.update(repr(list(map(of_line, some))).encode("utf-8"))
     return _with_code(digest, input.spec)
 
 
@@ -83,11 +88,13 @@ def report_if_needed(
     formats: Collection[str] = (),
     tell: Tell = _silent,
     runs: Callable[[], Mapping[str, str]] = dict,
+    cache: ResultsCache | None = None,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
-    `registered` is what was registered of the plan, and `runs` returns addresses of cells' runs (`report_input`).
+    `registered` is what was registered of the plan, and `runs` returns addresses of cells' runs, and `cache` has
+    what was read of artifacts before (`report_input`).
 
     Raises:
         PlanError: the results contradict each other.
@@ -96,7 +103,7 @@ def report_if_needed(
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations(), registered, runs())
+    given = report_input(plan, standings, store, durations(), registered, runs(), cache)
     try:
         return _rebuild(folder, given, input_digest(given), quick, formats, tell)
     except ValueError as error:

@@ -15,7 +15,7 @@ from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import expected_chains
 from orchestrator.plan.slots import SlotCount
 from orchestrator.schedule.job_states import JobStates
-from orchestrator.schedule.misfits import why_short, why_unplaceable
+from orchestrator.schedule.misfits import Misfits
 from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import JobShape, Reservations, Spread, Target, holding, room_of
 from orchestrator.spec.cell import Resources
@@ -132,9 +132,9 @@ class Placer:
             return None
         self._hosts = tuple(hosts)
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        kinds = {(job.resources, job.stage) for job in jobs}
-        short = {kind: why for kind in kinds if (why := why_short(*kind, hosts)) is not None}
-        misfit = {kind: why for kind in kinds if (why := why_unplaceable(*kind, hosts)) is not None}
+        kinds, misfits = {(job.resources, job.stage) for job in jobs}, Misfits(hosts)
+        short = {kind: why for kind in kinds if (why := misfits.why_short(*kind)) is not None}
+        misfit = {kind: why for kind in kinds if (why := misfits.why_unplaceable(*kind)) is not None}
         self._short = {job.id: short[kind] for job in jobs if (kind := (job.resources, job.stage)) in short}
         return {job.id: misfit[kind] for job in jobs if (kind := (job.resources, job.stage)) in misfit}
 

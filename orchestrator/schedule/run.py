@@ -81,6 +81,7 @@ def run(
     budget: Budget | None = None,
     first: First | None = None,
     on_accepted: Callable[[], None] = lambda: None,
+    on_settled: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Bring the selected jobs, and what they need, to done.
 
@@ -104,6 +105,8 @@ def run(
         first: which parts of the study are to be finished first.
         on_accepted: called once, when the run could start: there is nothing to start, an attempt is taken over, or
             the backend has said where attempts can run. Always before the first attempt is submitted.
+        on_settled: called once nothing more is to be done, before the backend ends, which may take seconds; not after
+            a request to stop, nor where there was nothing to start.
 
     Raises:
         LeaseError: another controller took over.
@@ -157,7 +160,7 @@ def run(
         with signals_handled(shutdown):
             controller.start()
             if controller.has_work():
-                controller.run(backend_factory, on_accepted)
+                controller.run(backend_factory, on_accepted, on_settled)
             else:
                 on_accepted()
     except (OrchestratorError, OSError) as error:

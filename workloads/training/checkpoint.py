@@ -36,7 +36,8 @@ from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
 from workloads.model.weights import current_name
 from workloads.runtime.errors import BadInput
-from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest, sync
+from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest
+from workloads.training.ranks import save_parts
 from workloads.training.spikes import LossMean
 
 VERSION = 1
@@ -101,15 +102,21 @@ def write_checkpoint(
     wait_for_all: Callable[[], None],
     beside: Mapping[str, Path] | None = None,
     without: Collection[str] = (),
+    device: str = "cpu",
 ) -> Path:
     """Write `checkpoints/step-{n}` atomically, then delete all but the newest.
 
-    Every rank calls it. Rank 0 writes `weights`, the beginning of the file `metrics`, the videos in the folder
-    `samples` but those named in `without`, and `beside`, files by name; each rank writes its own `moments`, if it has
-    any.
+    Every rank calls it. Rank 0 writes `weights`, the beginning of the file `metrics` and the videos in the folder
+    `samples`; each rank's `moments`, if it has any, are written by itself, or by rank 0 where it does not see rank 0's
+    folder.
+
+    Args:
+        beside: further files on rank 0's machine, by their names in the checkpoint.
+        without: names of videos that are left out.
+        device: of the ranks, which they send from.
 
     Returns:
-        The folder of the checkpoint.
+        The folder of the checkpoint, on rank 0's machine.
     """
     final = checkpoints / f"step-{state.step}"
     temporary = checkpoints / f".step-{state.step}.tmp"
@@ -117,10 +124,7 @@ def write_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     wait_for_all()
-    if moments:
-        save_file(dict(moments), temporary / moments_name(rank))
-        sync(temporary / moments_name(rank))  # by each rank: rank 0 may be on another machine
-    wait_for_all()
+    save_parts(temporary, moments_name, moments, device)
     if rank == 0:
         save_file(dict(weights), temporary / MODEL)
         (temporary / STATE).write_text(json.dumps(asdict(state), indent=1, sort_keys=True), encoding="utf-8")

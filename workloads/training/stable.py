@@ -24,7 +24,7 @@ from workloads.runtime.errors import BadInput
 from workloads.runtime.step_folders import Damaged, log_skipped
 from workloads.study.schedule import OF_A_BUDGET
 from workloads.training.checkpoint import Checkpoint, TrainingState, link
-from workloads.training.resume import all_agree
+from workloads.training.ranks import all_agree
 from workloads.training.universal import Universal
 
 FOLDER = "stable"
@@ -74,9 +74,9 @@ def write_without(metrics: Path, length: int, target: Path, step: int, names: Co
 
 
 def stable_start(finished: Sequence[Finished], expected: TrainingState, device: str) -> Checkpoint | None:
-    """The stable checkpoint of the longest of some finished trainings; logs those that cannot be used.
+    """The stable checkpoint of the longest of some finished trainings; logs why it cannot be used.
 
-    All ranks call it and get the same one.
+    All ranks call it and get the same one: on a machine that has none, the others use none either.
 
     Args:
         finished: whose items are the steps where their stable parts end.
@@ -86,19 +86,17 @@ def stable_start(finished: Sequence[Finished], expected: TrainingState, device: 
     Returns:
         None where there is none: the training begins at step 0.
     """
-    for one in sorted(finished, key=lambda one: max(one.items), reverse=True):
-        folder = stable_folder(Path(one.folder), int(max(one.items)))
-        found: Checkpoint | None = None
+    found: Checkpoint | None = None
+    if finished:
+        longest = max(finished, key=lambda one: max(one.items))
         try:
-            found = Checkpoint.open(folder, dist.get_rank())
+            found = Checkpoint.open(stable_folder(Path(longest.folder), int(max(longest.items))), dist.get_rank())
             found.parts()  # a rank whose part is missing would begin without its moments
             _check_continuable(found, expected)
         except (Damaged, BadInput) as error:
             found = None
             log_skipped(error)
-        if all_agree(found is not None, device):
-            return found
-    return None
+    return found if all_agree(found is not None, device) else None
 
 
 def continued(state: TrainingState, beginning: TrainingState) -> TrainingState:

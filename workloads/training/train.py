@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from workloads.contract.request import Request
@@ -25,19 +24,21 @@ from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.model.cost import flops_step, tokens_forward, tokens_written
 from workloads.model.initial import initial_shared_digest, parameters_added, trainable_shared_digest
+from workloads.model.shapes import LatentShape
 from workloads.model.wan import load_wan
 from workloads.model.weights import save_model
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.world_model import WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 from workloads.study.schedule import stable_steps
 from workloads.study.sizes import scene_frames
 from workloads.training.batches import make_batches
-from workloads.training.checkpoint import METRICS, TrainingState, write_checkpoint
+from workloads.training.checkpoint import METRICS, TrainingState, moments_name, write_checkpoint
 from workloads.training.engine import Engine, join_ranks
 from workloads.training.loop import BROKEN, Hooks, Position, train_steps
 from workloads.training.optimiser import make_optimiser, optimiser_groups
+from workloads.training.ranks import save_parts
 from workloads.training.resume import check_layout, newest_intact
 from workloads.training.samples import SampleVideos
 from workloads.training.settings import batch_shape, zero_stage
@@ -166,6 +167,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
             wait_for_all=engine.wait_for_all,
             beside=beside,
             without=[f"step-{at.step}.mp4"] if BROKEN in last else (),
+            device=device,
         )
 
     def readings() -> Mapping[str, float]:
@@ -248,9 +250,10 @@ def _publish(request: Request, engine: Engine, latents: Latents) -> None:
         check_weights(whole)  # by every rank, so that none waits for one that has ended
         if engine.rank == 0:
             save_model(out, cast(WorldModel, whole), description)
-    if request.execution.keep == "full" and (engine.sharded or engine.rank == 0):
-        name = f"optimizer-rank{engine.rank}.safetensors" if engine.sharded else "optimizer.safetensors"
-        save_file(engine.moments(), out / name)
+    if request.execution.keep == "full":
+        moments = engine.moments() if engine.sharded or engine.rank == 0 else {}
+        name = moments_name if engine.sharded else lambda _rank: "optimizer.safetensors"
+        save_parts(out, name, moments, request.execution.device)
     engine.wait_for_all()
 
 

@@ -83,7 +83,8 @@ def plan(
         if expected := forecast_text(study.forecast(standings), time.time()):
             print(f"\n{expected}")
     study.check_feasible(estimate, part.jobs)
-    say_what_is_missing(study, standings, may_ask=ask_cluster)
+    if not sbatch:  # its scripts come with these notes
+        say_what_is_missing(study, standings, may_ask=ask_cluster)
 
 
 def say_what_is_missing(study: Study, standings: Mapping[str, Standing], *, may_ask: bool) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from orchestrator.commands.options import (
     study_options,
 )
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
-from orchestrator.commands.run.budget import BudgetOptions, budget_arguments
+from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, idle_limit
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.run.run_study import FinishedRun, run_study
 from orchestrator.plan.forecast_show import amount, basis_words
@@ -79,6 +80,8 @@ def run(
     on_lease = None if detached_to is None else enter_background(detached_to)
     study = options.open(smoke=smoke, rows=selection.rows)
     selected = select(study.plan, **selection.given)
+    if note := idle_limit(allowed, study.plan.jobs.values()):
+        print(f"note: {note}", file=sys.stderr)
     study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
     if (question := cost_question(study, selected, allowed)) and not confirm(question, yes):
@@ -100,13 +103,22 @@ def run(
     view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
     chosen |= {SETTINGS: recorded} if (recorded := recorded_settings(options.settings or ())) else {}
-    result = run_study(study, selected, view, chosen, on_lease, budget=allowed, first=first)
+    result = run_study(
+        study,
+        selected,
+        view,
+        chosen,
+        on_lease,
+        budget=allowed,
+        first=first,
+        summarise=str if as_json else partial(end_text, study, selection),
+    )
     if as_json:
         print_json(run_json(study, result))
     else:
         steady_print(run_text(result))
-        if result.outcome.submitted and result.report and not result.outcome.interrupted:
-            steady_print(end_text(study, selection))
+        if result.summary:
+            steady_print(result.summary)
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:
                 steady_print(f"scores: echo-matrix results{study_options(study)}")
