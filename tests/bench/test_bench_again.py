@@ -101,4 +101,4 @@ def test_driver_of_a_thousand_running_jobs() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found = json.loads(done.stdout.splitlines()[-1])
     say("driver with 1,000 running jobs, seconds of a processor a second", found["share"], group="again")
-    say("the same, GiB of memory at most", found["peak_mib"] / 1024, group="again")
+    say("driver with 1,000 running jobs, memory at most, GiB", found["peak_mib"] / 1024, group="again")
