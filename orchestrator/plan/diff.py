@@ -85,7 +85,7 @@ def _beginning(job: Job, growth: Growth, shorter: Sequence[Job], before: Mapping
     path = job.spec.continued
     if path and job.items is None:
         steps = None if before is None else before.get(path)
-        return f"begins anew: {job.spec.anew}" if steps not in (None, document(job)[path]) and job.spec.anew else ""
+        return f"begins anew: {job.spec.anew}" if steps not in (None, document(job).get(path)) and job.spec.anew else ""
     step = begins_at(job, growth, shorter) if path else 0
     if not step:
         return ""
