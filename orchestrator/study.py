@@ -22,12 +22,18 @@ from orchestrator.plan.continued import share_left, shorter_jobs
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
+<<<<<<< HEAD
 from orchestrator.plan.growth import NONE, FinishedItems, Growth
+=======
+from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of, share_left
+from orchestrator.plan.growth_show import StageGrowth, stage_growth
+>>>>>>> main
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import Patterns
 from orchestrator.plan.slots import check_slots
+from orchestrator.reporting.race_record import read_race
 from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -40,8 +46,10 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Matrix, ResolvedMatrix
 from orchestrator.store.location import StoreLocation
+from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
+from reports.input import Race
 from workloads.contract.planned import Estimate
 from workloads.runtime.masking import mask, secrets_of
 
@@ -122,6 +130,15 @@ class Study:
         """
         return read_registration(self.home, self.plan.profile)
 
+    @property
+    def race(self) -> Race | None:
+        """How far the race of its rows was at its last look; None: they did not race.
+
+        Raises:
+            PlanError: its file is damaged.
+        """
+        return read_race(self.home, self.plan)
+
     def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:
         """The current state of every job, from commit records and the ledger.
 
@@ -142,6 +159,7 @@ class Study:
                 growth=self.growth(commits),
             )
 
+<<<<<<< HEAD
     def growth(self, commits: frozenset[str]) -> Mapping[str, Growth]:
         """What finished jobs (`commits`) have of the items of each job that is not done, by job id."""
         if commits not in self._grown:
@@ -153,13 +171,42 @@ class Study:
     @cached_property
     def _grown(self) -> dict[frozenset[str], Mapping[str, Growth]]:
         """What `growth` has found, by what was finished."""
+=======
+    def growth(self, commits: frozenset[str] | None = None) -> Mapping[str, Growth]:
+        """What finished jobs have of the items of each job that is not done, by job id.
+
+        `commits`: of the finished jobs; None: of those that `standings` has found last.
+        """
+        commits = self._commits if commits is None else commits
+        if not self._grown or self._grown[-1][0] != commits:
+            open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
+            finished = FinishedItems(commits if open_ else (), self._record)
+            self._grown[:] = [(commits, {job.id: finished.growth(job) for job in open_})]
+        return self._grown[-1][1]
+
+    @property
+    def _commits(self) -> frozenset[str]:
+        """Those that `standings` has found last."""
+        return self._grown[-1][0] if self._grown else self.store.commits()
+
+    @cached_property
+    def _grown(self) -> list[tuple[frozenset[str], Mapping[str, Growth]]]:
+        """The newest answer of `growth`, and what it is of."""
+        return []
+
+    @cached_property
+    def _records(self) -> dict[str, Commit]:
+        """Commit records that were read: none ever changes."""
+>>>>>>> main
         return {}
 
     def _record(self, fingerprint: str) -> Commit | None:
-        try:
-            return self.store.read(fingerprint)
-        except StoreError:
-            return None
+        if fingerprint not in self._records:
+            try:
+                self._records[fingerprint] = self.store.read(fingerprint)
+            except StoreError:
+                return None
+        return self._records[fingerprint]
 
     def result_of(self, job: Job) -> Path:
         """The folder of a job's result.
@@ -208,6 +255,7 @@ class Study:
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
         return self.forecaster(measured=bool(ahead)).forecast(ahead, self.capacity, live)
 
+<<<<<<< HEAD
     def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
         """What estimates the durations of jobs.
 
@@ -220,6 +268,40 @@ class Study:
         shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in commits)
         left = share_left(lambda job: grown.get(job.id, NONE), shorter)
         return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend, left)
+=======
+    def older_results(self) -> OlderResults | None:
+        """Results of an older version, in a store that has none of this plan; None: there are none."""
+        own = frozenset(job.fingerprint for job in self.plan.jobs.values())
+        return older_results(self._commits, own, self._record)
+
+    def added_disk(self, standings: Mapping[str, Standing]) -> Mapping[str, int]:
+        """What -> bytes that jobs which are not done will add to the disk or bucket; {}: nothing, or not known.
+
+        `standings`: of the jobs in question, as `standings` has found them.
+        """
+        growth, linked = self.growth(), self.store_location.kind == "files"
+        made: dict[str, float] = {}
+        for job_id, now in standings.items():
+            if now.state != "done":
+                counts = counts_of(self.plan.jobs[job_id], growth.get(job_id), done=False)
+                made[job_id] = counts.missing_share if counts is not None and linked else 1.0
+        return self.plan.workload.added_disk(self.plan, made) if made else {}
+
+    def stage_growth(self, standings: Mapping[str, Standing]) -> list[StageGrowth]:
+        """What jobs reuse and make, by stage; `standings`: of the jobs in question, as `standings` has found them."""
+        ahead = any(now.state != "done" for now in standings.values())
+        return stage_growth(self.plan.jobs, standings, self.growth(), self.forecaster(measured=ahead))
+
+    def forecaster(self, *, measured: bool = True) -> Forecaster:
+        """What estimates the durations of jobs, of what is left of them.
+
+        `measured`: from durations of the ledger, too.
+        """
+        durations = self.durations() if measured else ()
+        grown = self.growth()
+        left = share_left(lambda job: grown.get(job.id, NONE))
+        return Forecaster(self.plan, durations, self.cluster.backend, left)
+>>>>>>> main
 
     @property
     def capacity(self) -> Capacity:

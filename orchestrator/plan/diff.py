@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+<<<<<<< HEAD
 from orchestrator.plan.continued import begins_at, shorter_jobs
 from orchestrator.plan.growth import NONE, Growth
 from orchestrator.plan.job import SHORT, Job, Plan, Standing, State
+=======
+from orchestrator.plan.growth import NONE, Growth, counts_of
+from orchestrator.plan.job import Job, Plan, Standing, State
+>>>>>>> main
 from orchestrator.wording import counted, shortened
 from workloads.contract.request import Stage
 
@@ -72,11 +77,15 @@ def standings(
         elif grown.within:
             found[job.id] = WITHIN
         else:
+<<<<<<< HEAD
             now = _standing(plan, job, past, previous, paused or {}, found, roots)
             before = previous.get(job.label)
             if now.state == "new" and (begins := _beginning(job, grown, shorter.get(job.id, ()), before)):
                 now = replace(now, reason=f"{now.reason}; {begins}")
             found[job.id] = now
+=======
+            found[job.id] = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
+>>>>>>> main
     return found
 
 
@@ -98,6 +107,7 @@ def _standing(
     plan: Plan,
     job: Job,
     past: History,
+    grown: Growth,
     previous: Mapping[str, Mapping[str, Any]],
     paused: Mapping[Stage, str],
     found: Mapping[str, Standing],
@@ -118,7 +128,8 @@ def _standing(
     if past.attempts:
         why = f": {past.reason}" if past.reason else ""
         return Standing(state="retry", reason=f"retry after {counted(past.attempts, 'attempt')}{why}")
-    return Standing(state="new", reason=_why_new(plan, job, previous.get(job.label)))
+    why = _why_new(plan, job, previous.get(job.label))
+    return Standing(state="new", reason=": ".join(said for said in (missing_words(job, grown), why) if said))
 
 
 def _blocked(
@@ -138,6 +149,24 @@ def _blocked(
         roots[job.id] = f"stage {job.stage} is paused: {paused[job.stage]}"
         return roots[job.id]
     return None
+
+
+def missing_words(job: Job, grown: Growth) -> str:
+    """`4 of 20 cases are missing`; empty: finished jobs have none of its items, or it has none."""
+    counts = counts_of(job, grown, done=False)
+    if counts is None or not counts.taken:
+        return ""
+    every, again = counted(counts.wanted, job.spec.item), counts.measured_again
+    if counts.missing:
+        said = f"{_of(counts.missing, every)} missing"
+        return f"{said}, {again} {'is' if again == 1 else 'are'} measured again" if again else said
+    if again:
+        return f"{_of(again, every)} measured again, none is made again"
+    return f"its values over all of {every} are missing"
+
+
+def _of(number: int, every: str) -> str:
+    return f"{number} of {every} {'is' if number == 1 else 'are'}"
 
 
 def _why_new(plan: Plan, job: Job, before: Mapping[str, Any] | None) -> str:

@@ -42,6 +42,9 @@ CORE_FLOPS_S = 3.0e10
 IDLE_S = 1.0
 """Guessed duration, s, of a job that computes nothing."""
 
+FIXED_SHARE = 0.2
+"""Assumed share of a job's time that does not depend on how many items it makes: to start, to read, to publish."""
+
 AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
 """States of jobs that are to be run, or run."""
 
@@ -184,15 +187,36 @@ class Forecaster:
 
     def flops_of(self, job: Job) -> float | None:
         """FLOPs that are left of a job; None: not known."""
+<<<<<<< HEAD
+=======
+        whole = self._whole_flops(job)
+        return whole if whole is None or self._left is None else whole * self._left(job)
+
+    def share_of(self, job: Job) -> float:
+        """The share of a whole job's time that is left of it, where its FLOPs are not known."""
+        left = 1.0 if self._left is None else self._left(job)
+        return FIXED_SHARE + (1.0 - FIXED_SHARE) * left
+
+    def of(self, job: Job) -> JobEstimate:
+        """The estimate of what is left of one job."""
+        flops = self.flops_of(job)
+        found = self._estimated(job, flops)
+        share = self.share_of(job) if flops is None else 1.0
+        return found if share == 1.0 else replace(found, seconds=found.seconds * share)
+
+    def whole(self, job: Job) -> JobEstimate:
+        """The estimate of one job as if nothing of it were there."""
+        return self._estimated(job, self._whole_flops(job))
+
+    def _whole_flops(self, job: Job) -> float | None:
+>>>>>>> main
         if self._flops is None:
             self._flops = self._plan.workload.flops(self._plan)
         whole = None if job.smoke else self._flops.get(job.id)
         return whole if whole is None or self._left is None else whole * self._left(job)
 
-    def of(self, job: Job) -> JobEstimate:
-        """The estimate of one job."""
-        flops, devices = self.flops_of(job), job.resources.devices
-        key = (job.stage, job.branch, self.row_of(job), job.smoke, flops, devices, job.resources.cpus)
+    def _estimated(self, job: Job, flops: float | None) -> JobEstimate:
+        key = (job.stage, job.branch, self.row_of(job), job.smoke, flops, job.resources.devices, job.resources.cpus)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._estimate(job, flops)

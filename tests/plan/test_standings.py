@@ -138,7 +138,7 @@ def test_the_json_of_a_plan_has_the_promised_shape(plan: Plan) -> None:
     }  # fmt: skip
     ids = {job["id"] for job in shown["jobs"]}
     for job in shown["jobs"]:
-        assert set(job) == {"id", "stage", "label", "fingerprint", "state", "needs", "reason"}
+        assert set(job) == {"id", "stage", "label", "fingerprint", "state", "needs", "reason", "items"}
         assert ids.issuperset(job["needs"])
 
 

@@ -118,12 +118,16 @@ class StageSpec:
     """Whether it reads the seed; otherwise all seeds share its job."""
     branches: tuple[str, ...] = ()
     """One job for each of these; (): one job without a branch."""
+    item: str = ""
+    """What an item of its jobs is (`Workload.items`), for people: `case`; empty: they are not counted for people."""
     ignored: tuple[str, ...] = ()
     """Keys that are in no fingerprint of a job whose items are known (`Workload.items`): `section`, `section.key`,
     `branch` or `branch.key`. They say how many items there are, or only another stage reads them.
     """
     measuring: tuple[str, ...] = ()
     """Keys, likewise, that are read once an item is made, to measure it: with other values nothing is made again."""
+    measuring_revision: int = 1
+    """Increase it when what is measured of an item changes, such as by a new metric: nothing is made again for it."""
     pooled: tuple[str, ...] = ()
     """Branches on which its artifact has values over all items together: each set of items has an artifact of its own.
 
@@ -350,6 +354,16 @@ class Workload:
     def estimate(self, plan: Planned, selected: Collection[str] | None, cluster: PlannedCluster) -> Estimate | None:
         """Predicted cost of the selected jobs (None: all); None: not known."""
         return None
+
+    def added_disk(self, plan: Planned, made: Mapping[str, float]) -> Mapping[str, int]:
+        """What -> bytes that some jobs add to the disk, for people; {}: not known.
+
+        Args:
+            plan: as built.
+            made: id of each of the jobs -> share of its items that are made; the others are linked. 1: all, or it has
+                none.
+        """
+        return {}
 
     def flops(self, plan: Planned) -> Mapping[str, float]:
         """Job id -> floating point operations, of the jobs where they are known.
