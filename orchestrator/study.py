@@ -18,16 +18,12 @@ from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreEr
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
-from orchestrator.plan.continued import share_left, shorter_jobs
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-<<<<<<< HEAD
-from orchestrator.plan.growth import NONE, FinishedItems, Growth
-=======
-from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of, share_left
+from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of
 from orchestrator.plan.growth_show import StageGrowth, stage_growth
->>>>>>> main
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
@@ -159,19 +155,6 @@ class Study:
                 growth=self.growth(commits),
             )
 
-<<<<<<< HEAD
-    def growth(self, commits: frozenset[str]) -> Mapping[str, Growth]:
-        """What finished jobs (`commits`) have of the items of each job that is not done, by job id."""
-        if commits not in self._grown:
-            open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
-            finished = FinishedItems(commits if open_ else (), self._record)
-            self._grown[commits] = {job.id: finished.growth(job) for job in open_}
-        return self._grown[commits]
-
-    @cached_property
-    def _grown(self) -> dict[frozenset[str], Mapping[str, Growth]]:
-        """What `growth` has found, by what was finished."""
-=======
     def growth(self, commits: frozenset[str] | None = None) -> Mapping[str, Growth]:
         """What finished jobs have of the items of each job that is not done, by job id.
 
@@ -197,7 +180,6 @@ class Study:
     @cached_property
     def _records(self) -> dict[str, Commit]:
         """Commit records that were read: none ever changes."""
->>>>>>> main
         return {}
 
     def _record(self, fingerprint: str) -> Commit | None:
@@ -255,20 +237,6 @@ class Study:
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
         return self.forecaster(measured=bool(ahead)).forecast(ahead, self.capacity, live)
 
-<<<<<<< HEAD
-    def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
-        """What estimates the durations of jobs.
-
-        Args:
-            measured: from those of the ledger, too.
-            anew: as if nothing were done.
-        """
-        commits = frozenset[str]() if anew else self.store.commits()
-        grown = self.growth(commits)
-        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in commits)
-        left = share_left(lambda job: grown.get(job.id, NONE), shorter)
-        return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend, left)
-=======
     def older_results(self) -> OlderResults | None:
         """Results of an older version, in a store that has none of this plan; None: there are none."""
         own = frozenset(job.fingerprint for job in self.plan.jobs.values())
@@ -292,16 +260,19 @@ class Study:
         ahead = any(now.state != "done" for now in standings.values())
         return stage_growth(self.plan.jobs, standings, self.growth(), self.forecaster(measured=ahead))
 
-    def forecaster(self, *, measured: bool = True) -> Forecaster:
+    def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
         """What estimates the durations of jobs, of what is left of them.
 
-        `measured`: from durations of the ledger, too.
+        Args:
+            measured: from durations of the ledger, too.
+            anew: as if nothing were done.
         """
         durations = self.durations() if measured else ()
-        grown = self.growth()
-        left = share_left(lambda job: grown.get(job.id, NONE))
+        done = frozenset[str]() if anew else self._commits
+        grown = {} if anew else self.growth()
+        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        left = work_left(lambda job: grown.get(job.id, NONE), shorter)
         return Forecaster(self.plan, durations, self.cluster.backend, left)
->>>>>>> main
 
     @property
     def capacity(self) -> Capacity:

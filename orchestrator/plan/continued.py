@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from orchestrator.plan.growth import Growth
+from orchestrator.plan.growth import Growth, share_left
 from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import Chained
 from orchestrator.spec.cell import Resources
@@ -74,7 +74,7 @@ def begins_at(job: Job, growth: Growth, shorter: Sequence[Job] = ()) -> int:
     return max((*taken, *(one.step for one in shorter)), default=0)
 
 
-def share_left(
+def work_left(
     growth: Callable[[Job], Growth], shorter: Mapping[str, Sequence[Job]] | None = None
 ) -> Callable[[Job], float]:
     """Which share of a job's work is left, once what others have made is taken over.
@@ -84,12 +84,11 @@ def share_left(
         shorter: `shorter_jobs` of those that are open.
     """
 
+    of_items = share_left(growth)
+
     def left(job: Job) -> float:
-        if not job.items:
-            return 1.0
-        found = growth(job)
-        if job.spec.continued:
-            return 1.0 - begins_at(job, found, (shorter or {}).get(job.id, ())) / job.budget
-        return len(found.missing) / len(job.items) if found.taken else 1.0
+        if not job.spec.continued or not job.items:
+            return of_items(job)
+        return 1.0 - begins_at(job, growth(job), (shorter or {}).get(job.id, ())) / job.budget
 
     return left

@@ -9,14 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-<<<<<<< HEAD
 from orchestrator.plan.continued import begins_at, shorter_jobs
-from orchestrator.plan.growth import NONE, Growth
-from orchestrator.plan.job import SHORT, Job, Plan, Standing, State
-=======
 from orchestrator.plan.growth import NONE, Growth, counts_of
-from orchestrator.plan.job import Job, Plan, Standing, State
->>>>>>> main
+from orchestrator.plan.job import SHORT, Job, Plan, Standing, State
 from orchestrator.wording import counted, shortened
 from workloads.contract.request import Stage
 
@@ -77,15 +72,11 @@ def standings(
         elif grown.within:
             found[job.id] = WITHIN
         else:
-<<<<<<< HEAD
-            now = _standing(plan, job, past, previous, paused or {}, found, roots)
+            now = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
             before = previous.get(job.label)
             if now.state == "new" and (begins := _beginning(job, grown, shorter.get(job.id, ()), before)):
                 now = replace(now, reason=f"{now.reason}; {begins}")
             found[job.id] = now
-=======
-            found[job.id] = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
->>>>>>> main
     return found
 
 

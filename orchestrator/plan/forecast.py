@@ -187,8 +187,6 @@ class Forecaster:
 
     def flops_of(self, job: Job) -> float | None:
         """FLOPs that are left of a job; None: not known."""
-<<<<<<< HEAD
-=======
         whole = self._whole_flops(job)
         return whole if whole is None or self._left is None else whole * self._left(job)
 
@@ -209,11 +207,9 @@ class Forecaster:
         return self._estimated(job, self._whole_flops(job))
 
     def _whole_flops(self, job: Job) -> float | None:
->>>>>>> main
         if self._flops is None:
             self._flops = self._plan.workload.flops(self._plan)
-        whole = None if job.smoke else self._flops.get(job.id)
-        return whole if whole is None or self._left is None else whole * self._left(job)
+        return None if job.smoke else self._flops.get(job.id)
 
     def _estimated(self, job: Job, flops: float | None) -> JobEstimate:
         key = (job.stage, job.branch, self.row_of(job), job.smoke, flops, job.resources.devices, job.resources.cpus)

@@ -149,15 +149,11 @@ class FinishedItems:
         """What finished jobs have of the items of a job that is not done."""
         if job.items is None:
             return NONE
-<<<<<<< HEAD
         others = self._by_base.get(job.base, set()) - {job.fingerprint}
-        records = [record for record in map(self._record, others) if record is not None and record.items]
+        there = (self._record(fingerprint) for fingerprint in others)
+        records = [record for record in there if record is not None and record.items and self._stands(record)]
         if job.spec.continued:
             return _continued(job, records)
-=======
-        there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
-        records = [record for record in there if record is not None and record.items and self._stands(record)]
->>>>>>> main
         left = dict(job.items)
         taken: list[TakenOver] = []
         pooled = job.branch in job.spec.pooled

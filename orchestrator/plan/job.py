@@ -80,7 +80,6 @@ class Job:
         return base_of(self.fingerprint) if self.items is not None else ""
 
     @property
-<<<<<<< HEAD
     def step(self) -> int:
         """Of a job of a continued stage (`StageSpec.continued`): up to which it is the same as longer ones; else 0."""
         return int(max(self.items)) if self.spec.continued and self.items else 0
@@ -94,7 +93,8 @@ class Job:
         """
         section, _, key = self.spec.continued.partition(".")
         return int(self.config[section][key])
-=======
+
+    @property
     def named(self) -> frozenset[str]:
         """Input stages of which it reads items: any artifact with these items will do."""
         return frozenset(self.reads).union(*self.item_reads.values())
@@ -104,7 +104,6 @@ class Job:
         if stage in self.reads:
             return self.reads[stage]
         return tuple(sorted({item for reads in self.item_reads.values() for item in reads.get(stage, ())}))
->>>>>>> main
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A longer training continues a shorter one of its base: which one, what that saves, and in which order they run."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.plan.build import build_plan
-from orchestrator.plan.continued import SHORTER, as_chained, share_left, shorter_jobs
+from orchestrator.plan.continued import SHORTER, as_chained, shorter_jobs, work_left
 from orchestrator.plan.diff import document, standings
 from orchestrator.plan.growth import NONE, FinishedItems
 from orchestrator.plan.job import Job, Plan
@@ -28,7 +29,9 @@ class Record:
 
     fingerprint: str
     items: dict[str, str]
-    measured: str = field(default="")
+    measured: str = ""
+    manifest: str = ""
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +135,7 @@ def test_a_plan_says_what_is_continued_whether_it_is_done_or_not(budgets: Matrix
 def test_only_what_is_left_is_estimated_and_a_study_costs_its_longest_budget_and_each_decay(budgets: Matrix) -> None:
     plan = planned(budgets, WSD)
     jobs = [job for job in plan.jobs.values() if job.stage == "train"]
-    left = share_left(finished().growth, shorter_jobs(jobs))
+    left = work_left(finished().growth, shorter_jobs(jobs))
     steps = {budget: left(train(plan, budget=budget)) * int(budget) for budget in ("100", "200", "400")}
     assert steps == pytest.approx({"100": 100, "200": 110, "400": 220})
 
