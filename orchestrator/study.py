@@ -128,11 +128,7 @@ class Study:
 
     @property
     def race(self) -> Race | None:
-        """How far the race of its rows was at its last look; None: they did not race.
-
-        Raises:
-            PlanError: its file is damaged.
-        """
+        """How far the race of its rows was at its last look; None: they did not race."""
         return read_race(self.home, self.plan)
 
     def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:

@@ -8,7 +8,6 @@ import secrets
 from dataclasses import asdict
 from pathlib import Path
 
-from orchestrator.errors import PlanError
 from orchestrator.plan.job import Plan
 from orchestrator.reporting.decoding import decoded
 from orchestrator.store.link import sync_folder, write_synced
@@ -25,24 +24,19 @@ def race_file(home: Path, profile: str) -> Path:
 
 
 def read_race(home: Path, plan: Plan) -> Race | None:
-    """The race of a plan's rows; None: they did not race, or only with other controls.
+    """The race of a plan's rows; None: they did not race, or with other controls, or the file cannot be read.
 
-    Raises:
-        PlanError: the file is damaged.
+    What is lost with it, the next `run --race` finds in the results.
     """
     path = race_file(home, plan.profile)
     try:
         raw = object_of(read_plain(path, LARGEST), path)
-        if raw.get("version") != VERSION:
-            raise ValueError(f"{path}: version is {str(raw.get('version'))[:40]!r}; this code reads {VERSION}")
-        if raw.get("controls") != plan.controls_fingerprint:
+        if (raw.get("version"), raw.get("controls")) != (VERSION, plan.controls_fingerprint):
             return None
         found: Race = decoded(Race, raw.get("race"), f"{path}: race")
         return found
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
-    except (OSError, ValueError) as error:
-        raise PlanError(f"{error}; `echo-matrix run --race` makes {path.name} again once it is moved away") from error
 
 
 def write_race(home: Path, plan: Plan, race: Race) -> None:
@@ -54,7 +48,7 @@ def write_race(home: Path, plan: Plan, race: Race) -> None:
     home.mkdir(parents=True, exist_ok=True)
     path = race_file(home, plan.profile)
     document = {"version": VERSION, "controls": plan.controls_fingerprint, "race": asdict(race)}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".race-{secrets.token_hex(8)}.tmp")
     write_synced(temporary, (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     temporary.replace(path)
     sync_folder(home)

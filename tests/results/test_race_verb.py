@@ -14,9 +14,13 @@ from orchestrator.commands.run import race as race_verb
 from orchestrator.commands.run.race import Racing, run_race
 from orchestrator.commands.run.report import report_of
 from orchestrator.commands.run.run_study import FinishedRun
+from orchestrator.crate.description import CrateDescription, read_description
+from orchestrator.crate.layout import STUDY
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import State
 from orchestrator.reporting.race_record import race_file
+from orchestrator.reporting.registration.changes import changes
+from orchestrator.reporting.registration.content import content_of
 from orchestrator.results import Results
 from orchestrator.schedule.run import RunResult
 from orchestrator.study import Study, open_study
@@ -141,13 +145,14 @@ def test_a_chosen_row_races_with_the_baseline(study: Study) -> None:
     assert set(sum(runs.rungs, Counter())) == {"conv", "linear"}
 
 
-def test_a_record_of_other_controls_is_no_race_and_a_damaged_one_is_named(study: Study) -> None:
+def test_a_record_of_other_controls_or_a_damaged_one_is_no_race(study: Study) -> None:
     run_race(Racing.of(study, Selection()), Runs(study), str)
     other = open_study(Path("matrix.yaml"), overrides=[FIVE, "controls.training.epochs=21"])
     assert other.race is None
     race_file(study.home, "laptop").write_text('{"version": 1, "controls": "', encoding="utf-8")
-    with pytest.raises(PlanError, match=r"race-laptop.json.*`echo-matrix run --race` makes race-laptop.json again"):
-        _ = study.race
+    assert study.race is None
+    run_race(Racing.of(study, Selection()), Runs(study), str)
+    assert study.race is not None, "made again from the results"
 
 
 def test_the_race_says_what_it_cannot_do(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,3 +184,19 @@ def test_without_a_metric_that_was_measured_it_ends(study: Study, monkeypatch: p
     finished = run_race(Racing.of(study, Selection()), runs, str)
     assert len(runs.rungs) == 1
     assert {one.outcome for one in finished.race.rows} == {"open"}
+
+
+def test_a_crate_keeps_the_race(study: Study, tmp_path: Path) -> None:
+    finished = run_race(Racing.of(study, Selection()), Runs(study), str)
+    described = CrateDescription.of(study.plan, study.standings(), (), (), (), study.race)
+    (tmp_path / STUDY).write_text(json.dumps(described.document), encoding="utf-8")
+    assert read_description(tmp_path).race == finished.race
+
+
+def test_what_races_is_registered_and_a_changed_margin_shows(study: Study) -> None:
+    before, now = (
+        content_of(study.plan, ReportSpec(race=RaceSpec(metric="shifted", baseline="linear", margin=margin)))
+        for margin in (0.05, 0.1)
+    )
+    assert before["race"] == {"metric": "shifted", "baseline": "linear", "margin": 0.05}
+    assert changes(before, now) == ["race: margin 0.05 → 0.1"]

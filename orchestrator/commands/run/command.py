@@ -96,9 +96,10 @@ def run(
     selected = select(study.plan, **selection.given) if racing is None else racing.selected(racing.looked_at())
     if note := idle_limit(allowed, study.plan.jobs.values()):
         print(f"note: {note}", file=sys.stderr)
-    study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
+    most = selected if racing is None else racing.most
+    study.check_feasible(study.plan.workload.estimate(study.plan, most, study.cluster), most)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
-    if (question := cost_question(study, selected, allowed)) and not confirm(question, yes):
+    if (question := cost_question(study, most, allowed)) and not confirm(question, yes):
         raise typer.Abort
     if not detach:
         selected |= _withdraw(study, withdrawals)

@@ -104,6 +104,12 @@ class Racing:
         except ValueError as error:
             raise PlanError(f"there is no race: {error}") from error
 
+    @property
+    def most(self) -> frozenset[str]:
+        """Ids of all jobs that it may run."""
+        plan = self.study.plan
+        return with_needs(plan, (job for cell in self.cells for job in plan.jobs_of[cell.id].values()))
+
     def selected(self, at: Race) -> frozenset[str]:
         """Ids of the jobs of the next rung; of a race that is over, those of all its rungs."""
         from reports.race_progress import seeds_looked_at, stopped, wanted
