@@ -149,8 +149,7 @@ class FinishedItems:
         """What finished jobs have of the items of a job that is not done."""
         if job.items is None:
             return NONE
-        others = self._by_base.get(job.base, set()) - {job.fingerprint}
-        there = (self._record(fingerprint) for fingerprint in others)
+        there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
         records = [record for record in there if record is not None and record.items and self._stands(record)]
         if job.spec.continued:
             return _continued(job, records)
@@ -189,7 +188,8 @@ class FinishedItems:
 def _continued(job: Job, records: Iterable[FinishedJob]) -> Growth:
     """A job is done by no other one of its base: it begins with the state of the longest that it is the same as."""
     most = min(job.step, job.budget - 1)  # one without a step left would have nothing to tell
-    able = [(item, one.fingerprint) for one in records for item in one.items if int(item) <= most]
+    others = [one for one in records if one.fingerprint != job.fingerprint]
+    able = [(item, one.fingerprint) for one in others for item in one.items if int(item) <= most]
     missing = tuple(job.items or ())
     if not able:
         return Growth(missing=missing)
