@@ -16,7 +16,7 @@ A backend may be both. Obligations of every implementation (`orchestrator/testin
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from orchestrator.spec.cell import Resources
@@ -151,6 +151,12 @@ class Submission:
     """Stage -> fingerprint of the committed input."""
     resources: Resources
     placement: Placement
+    items: Mapping[str, str] = field(default_factory=dict)
+    """Item -> content, of a job with items: for its commit record."""
+    measured: str = ""
+    """Digest of what they are measured with, likewise."""
+    taken: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fingerprint of a finished job -> `items` of it that are taken over, and whether they are `measured`."""
     whole_checkpoints: bool = False
     """`StageSpec.whole_checkpoints`: a host without the attempts' folders downloads the newest alone."""
     expected: ExpectedTime | None = None

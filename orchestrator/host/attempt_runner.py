@@ -327,8 +327,10 @@ class AttemptRunner:
             lambda: publish(
                 self._context.store,
                 request=attempt.request,
-                label=attempt.submission["label"],
+                submission=attempt.submission,
                 inputs=attempt.inputs,
+                taken=attempt.taken,
+                origins=attempt.origins,
                 result=replace(outcome, cost={**outcome.cost, **peak}),
                 provenance=self._context.provenance,
                 started=attempt.started or ended,

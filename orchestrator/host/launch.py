@@ -6,10 +6,11 @@ Every rank gets an environment of its own and the address at which the ranks mee
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import ArtifactMissing
 from orchestrator.host.attempt import HostAttempt
 from orchestrator.host.children import import_path
 from orchestrator.host.exchange import Meeting
@@ -18,6 +19,7 @@ from orchestrator.host.machine import LOOPBACK, interface_of
 from orchestrator.host.multi_node import NodeFailure, NodeRanks, await_meeting
 from orchestrator.host.stored_checkpoints import bring_checkpoint, bring_checkpoints, offer_checkpoint
 from orchestrator.host.warm_server import WarmServer
+from orchestrator.store.lineage import made_in
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
 
@@ -46,6 +48,9 @@ def prepare(
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"], attempt.fetched)
+    finished, attempt.taken, attempt.origins = fetch_finished(
+        store, attempt.submission.get("taken", {}), attempt.fetched
+    )
     raw, ranks, stored = attempt.submission["request"], attempt.ranks, store.checkpoints
     resume, fingerprint, home = raw["resume"], raw["fingerprint"], attempt.work.parents[2]
     if stored is not None and (ranks.leads or apart):  # one node at a time writes into a folder that they share
@@ -56,6 +61,7 @@ def prepare(
     request = {
         **raw,
         "inputs": folders,
+        "finished": finished,
         "resume": resume,
         "out": str(store.prepare(raw["stage"], raw["fingerprint"], attempt.name)),
         "rendezvous": rendezvous_of(ranks.first, ranks, None, None),
@@ -97,6 +103,33 @@ def fetch_inputs(
         fetched.append(store.fetch(fingerprint))
         folders[stage] = str(fetched[-1])
     return folders, read
+
+
+def fetch_finished(
+    store: Store, taken: Mapping[str, Mapping[str, Any]], fetched: list[Path]
+) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """Fetch finished jobs from which items are taken over.
+
+    Returns `Request.finished`; fingerprint -> manifest; item -> manifest of the artifact in which it was made.
+
+    One that is gone meanwhile is left out, and its items are made again.
+
+    Args:
+        store: of the study.
+        taken: of the submission.
+        fetched: gets each folder, to be released when the attempt has ended.
+    """
+    finished: list[dict[str, Any]] = []
+    manifests: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for fingerprint, about in taken.items():
+        with suppress(ArtifactMissing):
+            commit, folder = store.read(fingerprint), store.fetch(fingerprint)
+            fetched.append(folder)
+            manifests[fingerprint] = commit.manifest
+            origins |= made_in(commit, about["items"])
+            finished.append({"folder": str(folder), **about})
+    return finished, manifests, origins
 
 
 def start_ranks(

@@ -27,8 +27,10 @@ def publish(
     store: Store,
     *,
     request: Mapping[str, Any],
-    label: str,
+    submission: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, str]],
+    taken: Mapping[str, str],
+    origins: Mapping[str, str],
     result: Result,
     provenance: Provenance,
     started: float,
@@ -41,8 +43,9 @@ def publish(
     Args:
         store: of the study.
         request: as written to request.json.
-        label: the job's name for people.
+        submission: with the job's name for people, and its items.
         inputs: as `fetch_inputs` returned them.
+        taken, origins: as `fetch_finished` did.
         result: with ending ok.
         provenance: of the node.
         started, ended: wall clock of the first rank's start and of the last rank's end, seconds.
@@ -63,7 +66,7 @@ def publish(
             stage=request["stage"],
             branch=request["branch"],
             job=request["job"],
-            label=label,
+            label=submission["label"],
             manifest="",
             inputs=inputs,
             code=provenance.code,
@@ -73,6 +76,10 @@ def publish(
             started=started,
             ended=ended,
             result={"steps": result.steps, "records": result.records, "cost": result.cost},
+            items=submission.get("items", {}),
+            measured=submission.get("measured", ""),
+            taken=taken,
+            origins=origins,
         ),
         out,
     )

@@ -6,11 +6,22 @@ A job that several cells share is created for the first of them in file order, w
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.fingerprint import Fingerprints, Hash, config_of
+from orchestrator.plan.fingerprint import (
+    BASE_DIGITS,
+    Fingerprints,
+    Hash,
+    config_of,
+    content_of,
+    identity_of,
+    joined,
+    own_of,
+    selected,
+)
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
@@ -18,7 +29,7 @@ from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain, without_choices
-from workloads.contract.workload import REFERENCES, StageSpec, Workload
+from workloads.contract.workload import REFERENCES, Items, StageSpec, Workload
 
 SMOKE_LABEL = "/smoke"
 
@@ -108,16 +119,33 @@ def _new_job(values: dict[str, Any]) -> Job:
     return job
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What jobs of one stage and branch read of controls and branches, with equal sections."""
+
+    given: Mapping[str, Any]
+    """As in a request."""
+    made: Mapping[str, Any]
+    """What the fingerprint covers: of a job with items, without what it ignores and measures with."""
+    measured: str = ""
+    """Digest of what its items are measured with."""
+    items: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Input stages of which items are read."""
+        return frozenset(self.reads) | {stage for reads in (self.items or {}).values() for stage in reads}
+
+
 class _Kind:
     """What all jobs of one stage and branch with the same sections and row share."""
 
-    def __init__(
-        self, step: Step, config: Mapping[str, Any], row: Mapping[str, Any] | None, workload: Workload
-    ) -> None:
+    def __init__(self, step: Step, read: _Config, row: Mapping[str, Any] | None, workload: Workload) -> None:
         self.spec, self.branch, self.name = step
-        self.config, self.row = config, row
+        self.read, self.config, self.row = read, read.given, row
         try:
-            self.revisions = workload.revisions_of(self.spec, config, row, self.branch)
+            self.revisions = workload.revisions_of(self.spec, read.given, row, self.branch)
         except KeyError as error:
             raise PlanError(
                 f"workload {workload.name}: `revisions` has no line {error}, which stage {self.spec.name!r} reads; "
@@ -126,6 +154,12 @@ class _Kind:
         self.needs = tuple(_inputs(workload, self.spec, self.branch))
         self.start: Hash | None = None
         """Of its fingerprints, once it has a job."""
+        self.by_base: list[int] = []
+        """Numbers of the needs for which their base stands in a fingerprint, instead of their own."""
+        self.chosen: list[tuple[int, tuple[str, ...]]] = []
+        """Numbers of the needs for which certain items stand, and these."""
+        self.own: bytes | None = None
+        """What its fingerprints cover besides their base; None: its jobs have no items."""
         self.shared: dict[str, Any] = {}
         """The fields that all its jobs share."""
 
@@ -138,7 +172,11 @@ class _Builder:
         self._smoke = smoke
         self._fingerprints = Fingerprints()
         self._kinds: dict[tuple[int, int, int, int], list[_Kind]] = {}
-        self._configs: dict[tuple[str, int, int], dict[str, Any]] = {}
+        self._configs: dict[tuple[str, int, int], _Config] = {}
+        self._items: dict[int, tuple[dict[str, str], bytes]] = {}
+        """What jobs read -> their items with contents, and what a fingerprint covers of these."""
+        self._selected: dict[tuple[str, int], str] = {}
+        """Fingerprint of an input, and which of its items a job reads -> what stands for it in a fingerprint."""
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, list[str]] = {}
         """Job id -> cells after the first."""
@@ -180,13 +218,19 @@ class _Builder:
     def _job(self, cell: Cell, kind: _Kind, ids: Mapping[str, str]) -> str:
         """Id of one job of a cell; its dependencies are in `ids`."""
         jobs = self._jobs
-        if kind.start is None:
-            self._begin(kind)
-        seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
         inputs = {stage: ids[need] for stage, need in kind.needs}
-        fingerprint = self._fingerprints.finish(
-            kind.start, seed, kind.branch, [jobs[need].fingerprint for need in inputs.values()], smoke
-        )
+        read = [jobs[need] for need in inputs.values()]
+        if kind.start is None:
+            self._begin(kind, read)
+        seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
+        stands = [need.fingerprint for need in read]
+        for nth in kind.by_base:
+            stands[nth] = stands[nth][-BASE_DIGITS:]
+        for nth, names in kind.chosen:
+            stands[nth] = self._selected_of(kind, read[nth], names)
+        fingerprint = self._fingerprints.finish(kind.start, seed, kind.branch, stands, smoke)
+        if kind.own is not None:
+            fingerprint = joined(fingerprint, kind.own)
         job_id = f"{kind.name}/{fingerprint[:SHORT]}"
         known = jobs.get(job_id)
         if known is None:
@@ -210,9 +254,25 @@ class _Builder:
             )
         return job_id
 
-    def _begin(self, kind: _Kind) -> None:
-        """What its first job needs of a kind; one of rows that are not planned has none."""
-        kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.config, kind.row)
+    def _begin(self, kind: _Kind, needs: Sequence[Job]) -> None:
+        """What its first job needs of a kind; one of rows that are not planned has none.
+
+        Args:
+            needs: the inputs of that job. Those of the others have the same items: cells of a kind have equal controls.
+        """
+        for nth, ((stage, _), need) in enumerate(zip(kind.needs, needs, strict=True)):
+            if need.items is not None and stage in kind.read.reads:
+                kind.chosen.append((nth, kind.read.reads[stage]))
+            elif need.items is not None and stage in kind.read.named:
+                kind.by_base.append(nth)
+        items = None
+        if kind.read.items is not None:
+            known = self._items.get(id(kind.read))
+            if known is None:
+                contents = _contents(kind, {stage: need for (stage, _), need in zip(kind.needs, needs, strict=True)})
+                known = self._items[id(kind.read)] = contents, own_of(kind.read.measured, contents)
+            items, kind.own = known
+        kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.read.made, kind.row)
         kind.shared = {
             **dict.fromkeys(_FIELDS),
             "spec": kind.spec,
@@ -223,7 +283,19 @@ class _Builder:
             "smoke": self._smoke and kind.spec.smoke,
             "revisions": kind.revisions,
             "workload": self._workload_name,
+            "items": items,
+            "measured": kind.read.measured,
+            "reads": kind.read.reads,
+            "item_reads": kind.read.items or {},
         }
+
+    def _selected_of(self, kind: _Kind, need: Job, names: tuple[str, ...]) -> str:
+        """What stands for an input of which a job reads these items, in its fingerprint."""
+        known = self._selected.get((need.fingerprint, id(names)))
+        if known is None:
+            known = selected(need.base, _contents_of(need, names, kind.name))
+            self._selected[need.fingerprint, id(names)] = known
+        return known
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Refuse cells that could not be planned.
@@ -257,12 +329,27 @@ class _Builder:
         row = {"trained": cell.trained, "evaluated": cell.evaluated}.get(reads)
         section = cell.branches[branch] if branch is not None else None
         where = (name, id(cell.controls), id(section))
-        config = self._configs.get(where)
-        if config is None:
-            config = self._configs[where] = config_of(stage, cell.controls, section)
+        read = self._configs.get(where)
+        if read is None:
+            config = config_of(stage, cell.controls, section)
             if reads == "references":
                 config[REFERENCES] = self._references.get(_read(step, cell), {})
-        return _Kind(step, config, row, self._workload)
+            read = self._configs[where] = self._config(step, config, cell.controls, section)
+        return _Kind(step, read, row, self._workload)
+
+    def _config(
+        self, step: Step, config: Mapping[str, Any], controls: Mapping[str, Any], section: Mapping[str, Any] | None
+    ) -> _Config:
+        """The config of a step; a smoke job has no items, since its result counts for none."""
+        stage, branch, _ = step
+        smoke = self._smoke and stage.smoke
+        items = None if smoke else _sorted(self._workload.items(stage, branch, controls, section))
+        read = {} if smoke else self._workload.reads(stage, controls)
+        reads = {need: tuple(sorted(names)) for need, names in read.items()}
+        if items is not None:
+            made, measured = identity_of(stage, config)
+            return _Config(given=config, made=made, measured=digest(measured), items=items, reads=reads)
+        return _Config(given=config, made=config, reads=reads)
 
     def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"
@@ -274,6 +361,41 @@ class _Builder:
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
+
+
+def _sorted(items: Items | None) -> Mapping[str, Mapping[str, tuple[str, ...]]] | None:
+    if items is None:
+        return None
+    return {item: {need: tuple(sorted(names)) for need, names in reads.items()} for item, reads in items.items()}
+
+
+def _contents(kind: _Kind, inputs: Mapping[str, Job]) -> dict[str, str]:
+    """The items of jobs of a kind, with their contents."""
+    found: dict[str, str] = {}
+    for name, reads in sorted((kind.read.items or {}).items()):
+        read = {
+            stage: _contents_of(inputs[stage], names, f"{kind.name}, item {name}")
+            for stage, names in reads.items()
+            if inputs[stage].items is not None
+        }
+        found[name] = content_of(name, read)
+    return found
+
+
+def _contents_of(need: Job, names: Iterable[str], reader: str) -> dict[str, str]:
+    """The contents of some items of an input.
+
+    Raises:
+        PlanError: it has no such item.
+    """
+    assert need.items is not None
+    try:
+        return {name: need.items[name] for name in sorted(names)}
+    except KeyError as error:
+        raise PlanError(
+            f"{reader} reads item {error} of {need.label}, which has no such item; `items` and `reads` of the workload "
+            "contradict each other"
+        ) from error
 
 
 def _references(workload: Workload, cells: Iterable[Cell]) -> dict[tuple[object, ...], dict[str, Mapping[str, Any]]]:

@@ -6,6 +6,12 @@
 Included: controls, the row, axis values (they are controls), seed, branch, revisions, inputs. Not included: names of
 rows, paths, hosts, device counts, backend, DeepSpeed settings, git commit.
 
+A job with items (`Workload.items`) has two digests of 32 digits each. The second, its *base*, is the one above, without
+the keys that the stage ignores or measures with, and with the bases of the inputs of which its items name items: it is
+the same for all jobs that make their items in the same way. The first covers the base, what items are measured with,
+and the items. So a listing of fingerprints tells which finished jobs may have some of a job's items. Within a base, an
+item is told by its `content`: a digest of its name and of the contents of the items that it reads.
+
 A plan has tens of thousands of jobs but a few dozen distinct sections and rows, so their digests are computed once
 and the canonical text is put together by hand. `fingerprint` is the plain implementation; a test compares the two.
 """
@@ -16,6 +22,9 @@ from typing import Any
 
 from orchestrator.spec.canonical import canonical, digest
 from workloads.contract.workload import FORMAT, StageSpec
+
+BASE_DIGITS = 32
+"""Of a fingerprint of a job with items: its last digits are its base."""
 
 SMOKE = "smoke"
 """Last entry of a smoke job's list, so that its result never counts as done."""
@@ -44,6 +53,65 @@ def config_of(
     if stage.branches:
         config["branch"] = branch_section
     return config
+
+
+def base_of(fingerprint: str) -> str:
+    """The base in the fingerprint of a job with items."""
+    return fingerprint[-BASE_DIGITS:]
+
+
+def identity_of(stage: StageSpec, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the config of a job with items: what its base covers, and what its items are measured with."""
+    made: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
+    for section, values in config.items():
+        if section in stage.ignored:
+            continue
+        paths = {key: f"{section}.{key}" for key in values}
+        made[section] = {
+            key: values[key] for key, path in paths.items() if path not in (*stage.ignored, *stage.measuring)
+        }
+        if late := {key: values[key] for key, path in paths.items() if path in stage.measuring}:
+            measured[section] = late
+    if stage.measuring_revision > 1:
+        measured["revision"] = stage.measuring_revision
+    return made, measured
+
+
+def content_of(name: str, reads: Mapping[str, Mapping[str, str]]) -> str:
+    """The content of an item, 32 hex digits.
+
+    Args:
+        name: of the item.
+        reads: input stage -> item of it -> its content.
+    """
+    return digest([name, {stage: sorted(contents.values()) for stage, contents in reads.items()}])[:BASE_DIGITS]
+
+
+def with_items(base: str, measured: str, contents: Mapping[str, str]) -> str:
+    """The fingerprint of a job with items.
+
+    Args:
+        base: `fingerprint` or `Fingerprints.finish` of what its items have in common.
+        measured: digest of what they are measured with.
+        contents: item -> content.
+    """
+    return joined(base, own_of(measured, contents))
+
+
+def own_of(measured: str, contents: Mapping[str, str]) -> bytes:
+    """What the fingerprints of jobs with these items cover besides their base."""
+    return f"{measured}{digest(dict(contents))}".encode()
+
+
+def joined(base: str, own: bytes) -> str:
+    """`with_items` of what is known (`own_of`)."""
+    return sha256(base.encode() + own).hexdigest()[:BASE_DIGITS] + base[:BASE_DIGITS]
+
+
+def selected(base: str, contents: Mapping[str, str]) -> str:
+    """What stands for an input in the fingerprint of a job that reads some of its items."""
+    return digest([base, dict(contents)])
 
 
 class Fingerprints:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.plan.fingerprint import base_of
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Deviation, ExcludedCell, Resources
 from workloads.contract.request import DEFAULT_WORKLOAD, Stage
@@ -59,11 +60,50 @@ class Job:
     """Of what it reads itself; those of its inputs are in their fingerprints."""
     workload: str = DEFAULT_WORKLOAD
     """`package.module` of its workload."""
+    items: Mapping[str, str] | None = None
+    """Item -> content (`fingerprint.content_of`), sorted; None: it has no items."""
+    measured: str = ""
+    """Digest of what its items are measured with."""
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Input stage -> the items of it that it reads, whatever its own are (`Workload.reads`)."""
+    item_reads: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Item -> input stage -> the items of it that it reads (`Workload.items`)."""
 
     @property
     def stage(self) -> Stage:
         """Name of its stage."""
         return self.spec.name
+
+    @property
+    def base(self) -> str:
+        """What its items have in common with those of other jobs; empty: it has no items."""
+        return base_of(self.fingerprint) if self.items is not None else ""
+
+    @property
+    def step(self) -> int:
+        """Of a job of a continued stage (`StageSpec.continued`): up to which it is the same as longer ones; else 0."""
+        return int(max(self.items)) if self.spec.continued and self.items else 0
+
+    @property
+    def budget(self) -> int:
+        """Of a job of a continued stage: how many steps it takes.
+
+        Raises:
+            ValueError: its stage is not continued.
+        """
+        section, _, key = self.spec.continued.partition(".")
+        return int(self.config[section][key])
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Input stages of which it reads items: any artifact with these items will do."""
+        return frozenset(self.reads).union(*self.item_reads.values())
+
+    def items_read(self, stage: str) -> tuple[str, ...]:
+        """The items that it reads of an input of which it reads items, sorted."""
+        if stage in self.reads:
+            return self.reads[stage]
+        return tuple(sorted({item for reads in self.item_reads.values() for item in reads.get(stage, ())}))
 
     @property
     def needs(self) -> tuple[str, ...]:

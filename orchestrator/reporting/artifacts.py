@@ -6,6 +6,7 @@ Only the files that are read are fetched: never weights.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
@@ -54,6 +55,7 @@ class ArtifactReader:
         self._cache = cache
         self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
+        self._sources: dict[str, Commit | None] = {}
         self._named: dict[str, Sequence[str]] = {}
         self._read: dict[tuple[str, str], Any] = {}
 
@@ -65,6 +67,21 @@ class ArtifactReader:
         if job not in self._commits:
             self._commits[job] = self._store.read(fingerprint)
         return self._commits[job]
+
+    def source(self, read: Mapping[str, str]) -> Commit | None:
+        """The commit record of what a job has read, of this plan or an earlier one; None: it is not there any more.
+
+        Args:
+            read: fingerprint and manifest, of the reader's commit record.
+        """
+        fingerprint = read.get("fingerprint", "")
+        if fingerprint not in self._sources:
+            found = None
+            with suppress(StoreError):  # a damaged one proves nothing
+                found = self._store.read(fingerprint) if fingerprint in self._done else None
+            self._sources[fingerprint] = found
+        known = self._sources[fingerprint]
+        return known if known is not None and known.manifest == read.get("manifest") else None
 
     def read_all(self) -> None:
         """Read what a report is made from, of all jobs that are done."""
@@ -91,7 +108,11 @@ class ArtifactReader:
     def cases(self, job: str, part: str = "") -> list[dict[str, Any]]:
         """The lines of a done job's cases.jsonl, or of that of a part (`Job.parts`)."""
         name = _inside(part, CASES)
-        return self._once(job, name, lambda: list(self._lines(job, name, case_of)), _rows_of, _cases_from)
+
+        def own_lines() -> list[dict[str, Any]]:
+            return [line for line in self._lines(job, name, case_of) if self._is_of(job, line["case"])]
+
+        return self._once(job, name, own_lines, _rows_of, _cases_from)
 
     def images(self, job: str, part: str = "") -> list[tuple[str, str]]:
         """(case, file) of a done job's first images, or of those of a part (`Job.parts`); `fetch` has the files."""
@@ -100,6 +121,11 @@ class ArtifactReader:
     def videos(self, job: str, part: str = "") -> list[tuple[str, str]]:
         """(case, file) of a done job's first videos, or of those of a part (`Job.parts`); `fetch` has the files."""
         return self._files_of_cases(job, part, self.plan.jobs[job].spec.videos, ".mp4", VIDEOS)
+
+    def _is_of(self, job: str, case: str) -> bool:
+        """Whether a case is of a job: the artifact of one without values of all cases together may have others."""
+        items, spec, branch = self.plan.jobs[job].items, self.plan.jobs[job].spec, self.plan.jobs[job].branch
+        return items is None or case in items or branch in spec.pooled
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""
@@ -138,10 +164,11 @@ class ArtifactReader:
     def _named_of_cases(self, job: str, part: str, folder: str, ending: str, most: int) -> list[tuple[str, str]]:
         inside = f"{_inside(part, folder)}/"
         within = (name for name in self._names(job) if name.startswith(inside) and name.endswith(ending))
-        found = sorted(name for name in within if "/" not in name.removeprefix(inside))[:most]
         listed = _inside(part, CASE_NAMES)
         names = self._case_names(self.fetch(job, [listed]) / listed) if listed in self._names(job) else {}
-        return [(names.get(PurePosixPath(path).stem, PurePosixPath(path).stem), path) for path in found]
+        every = sorted(name for name in within if "/" not in name.removeprefix(inside))
+        named = [(names.get(PurePosixPath(path).stem, PurePosixPath(path).stem), path) for path in every]
+        return [(case, path) for case, path in named if self._is_of(job, case)][:most]
 
     def _case_names(self, listing: Path) -> Mapping[str, str]:
         """Name of a case's files -> case; none where a crate does not hold the list."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.forecast import Forecaster
+from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import Clock
@@ -32,6 +33,8 @@ class RunContext:
     settings: Cluster
     forecaster: Forecaster
     """Estimates durations; learns from each job that ends well."""
+    finished: FinishedItems
+    """What jobs may take over; grows with each job that is done."""
     expected: Mapping[str, JobEstimate]
     """Job id -> its estimate when the run began."""
     budget: Budget = field(default_factory=Budget)
@@ -45,7 +48,7 @@ class RunContext:
 
     def duration_of(self, job: Job, seconds: float, kind: str) -> Duration:
         """The duration of a job that took so long on this kind of device."""
-        expected = self.expected.get(job.id)
+        expected, flops = self.expected.get(job.id), self.forecaster.flops_of(job)
         return Duration(
             fingerprint=job.fingerprint,
             stage=job.stage,
@@ -57,9 +60,10 @@ class RunContext:
             kind=kind,
             cpus=job.resources.cpus,
             devices=job.resources.devices,
-            flops=self.forecaster.flops_of(job),
+            flops=flops,
             seconds=seconds,
             estimated_s=None if expected is None else expected.seconds,
             basis="" if expected is None else expected.basis,
             p95_s=None if expected is None else expected.quantile(0.95),
+            share=self.forecaster.share_of(job) if flops is None else 1.0,
         )

@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.backends.protocol import Backend, ExpectedTime, Placement, Submission
 from orchestrator.errors import BackendError, PlanError
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder, newest_checkpoint, step_of
+from orchestrator.plan.growth import TakenOver
 from orchestrator.plan.job import Job, Plan
 from orchestrator.schedule.attempt_monitor import WatchedAttempt
 from orchestrator.schedule.context import RunContext
@@ -111,7 +112,8 @@ class Launcher:
         earlier = self._context.ledger.attempts(job.fingerprint) if number > 1 else ()
         timeouts = sum(one.ending == "timed_out" for one in earlier)
         expected = expected_time(self._context.forecaster.of(job), timeouts)
-        submission = build_submission(job, self._context.plan, placement, request, expected)
+        taken = self._context.finished.growth(job).taken
+        submission = build_submission(job, self._context.plan, placement, request, expected, taken)
         return Launch(submission=submission, intent=intent, watched=watched)
 
     def _stored_step(self, job: Job, number: int) -> int:
@@ -223,6 +225,7 @@ def build_request(
             deepspeed=settings.deepspeed,
             checkpoint_every_s=settings.checkpoint_every_s,
             keep=settings.keep,
+            keep_stable=settings.keep_stable and bool(job.spec.continued),
             grace_s=settings.grace_s,
             deterministic=settings.deterministic,
             paths=settings.paths,
@@ -232,26 +235,41 @@ def build_request(
         rendezvous=Rendezvous(world_size=ranks, rank=0, local_rank=0, address=None, port=None, listen_fd=None),
         smoke=job.smoke,
         workload=job.workload,
+        items=None if job.items is None else tuple(job.items),
+        reads=job.reads,
     )
     plain: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_plain))
     return plain
 
 
 def build_submission(
-    job: Job, plan: Plan, placement: Placement, request: Mapping[str, Any], expected: ExpectedTime | None = None
+    job: Job,
+    plan: Plan,
+    placement: Placement,
+    request: Mapping[str, Any],
+    expected: ExpectedTime | None = None,
+    taken: Sequence[TakenOver] = (),
 ) -> Submission:
-    """What a backend gets for one attempt: its request, and its inputs by fingerprint."""
+    """What a backend gets for one attempt: its request, and by fingerprint its inputs and what it takes over."""
     return Submission(
         attempt=request["attempt"],
         job=job.id,
         label=job.label,
         request=request,
         inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
+        items=(job.items or {}) if publishes_items(job, request) else {},
+        measured=job.measured,
+        taken={one.fingerprint: {"items": one.items, "measured": one.measured} for one in taken},
         resources=job.resources,
         placement=placement,
         whole_checkpoints=job.spec.whole_checkpoints,
         expected=expected,
     )
+
+
+def publishes_items(job: Job, request: Mapping[str, Any]) -> bool:
+    """Whether others find a job's items in its artifact: of a continued stage, only where the state is kept."""
+    return not job.spec.continued or bool(request["execution"]["keep_stable"])
 
 
 def _plain(value: Any) -> Any:

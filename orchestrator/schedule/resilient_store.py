@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from orchestrator.errors import ArtifactMissing, StoreError, StoreUnreachable
 from orchestrator.schedule.clock import Clock
-from orchestrator.store.protocol import Store, StoredCheckpoint
+from orchestrator.store.protocol import Commit, Store, StoredCheckpoint
 
 CALL_TIMEOUT_S = 10.0
 """A call that takes longer counts as failed; in real seconds, whatever the controller's clock."""
@@ -180,6 +180,20 @@ class ResilientStore:
                 raise
             self._log("commit record unreadable", error=str(error))  # a job that needs the artifact says what to do
             return ""
+
+    def record(self, fingerprint: str) -> Commit | None:
+        """The commit record of a done job, for what can be taken over from it; None: it cannot be read.
+
+        Raises:
+            StoreError: the store does not respond.
+        """
+        try:
+            return self.call(lambda: self._store.read(fingerprint))
+        except StoreError as error:
+            if isinstance(error.__cause__, OSError | StoreTimeout):
+                raise
+            self._log("commit record unreadable", error=str(error))
+            return None
 
     def kind_of(self, fingerprint: str) -> str:
         """The kind of device that the commit record of a done job names; empty where it cannot be read at once.

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.forecast import Forecaster
+from orchestrator.plan.growth import NONE, FinishedItems
 from orchestrator.plan.job import Plan, State
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.budget import Budget
@@ -24,6 +26,7 @@ from orchestrator.schedule.job_states import JobStates, closure
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.notifications import Notifier
 from orchestrator.schedule.order import First
+from orchestrator.schedule.recognition import recognise
 from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shutdown import signals_handled
 from orchestrator.spec.cluster import Cluster
@@ -78,6 +81,7 @@ def run(
     budget: Budget | None = None,
     first: First | None = None,
     on_accepted: Callable[[], None] = lambda: None,
+    on_settled: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Bring the selected jobs, and what they need, to done.
 
@@ -101,6 +105,8 @@ def run(
         first: which parts of the study are to be finished first.
         on_accepted: called once, when the run could start: there is nothing to start, an attempt is taken over, or
             the backend has said where attempts can run. Always before the first attempt is submitted.
+        on_settled: called once nothing more is to be done, before the backend ends, which may take seconds; not after
+            a request to stop, nor where there was nothing to start.
 
     Raises:
         LeaseError: another controller took over.
@@ -121,9 +127,15 @@ def run(
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)
+    finished = FinishedItems(committed, resilient.record)
+    open_ = [plan.jobs[job_id] for job_id in closure(plan, selected, committed)]
+    recognised = recognise((job for job in open_ if job.fingerprint not in committed), finished, store)
+    committed |= recognised
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
-    forecaster = Forecaster(plan, ledger.durations() if states.open_jobs() else (), cluster.backend)
+    growth = {job_id: finished.growth(states.job(job_id)) for job_id in states.open_jobs()}
+    left = work_left(lambda job: growth.get(job.id, NONE), shorter_jobs(map(states.job, growth)))
+    forecaster = Forecaster(plan, ledger.durations() if growth else (), cluster.backend, left)
     context = RunContext(
         plan=plan,
         home=home,
@@ -133,19 +145,22 @@ def run(
         events=RunEvents(states, home, clock, view, observer, log, notifier, capacity or Capacity()),
         settings=cluster,
         forecaster=forecaster,
+        finished=finished,
         expected={job_id: forecaster.of(states.job(job_id)) for job_id in states.open_jobs()},
         budget=budget or Budget(),
         first=first,
     )
     controller = Controller(context, states, set(committed))
     shutdown = controller.shutdown
+    if recognised:
+        log.write("recognised", jobs=len(recognised))
     log.write("run", study=plan.study, profile=plan.profile, jobs=len(states), counts=states.counts())
     error_text, code = "", 1
     try:
         with signals_handled(shutdown):
             controller.start()
             if controller.has_work():
-                controller.run(backend_factory, on_accepted)
+                controller.run(backend_factory, on_accepted, on_settled)
             else:
                 on_accepted()
     except (OrchestratorError, OSError) as error:

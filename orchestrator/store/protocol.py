@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-VERSION = 1
+VERSION = 2
+"""Of commit records. Version 1 has neither items nor what was taken over."""
 RECENT_S = 60.0
 """`within_s` of a command that has just listed the commit records, and does not wait for any."""
 PROGRAM = "echo-matrix"
@@ -49,6 +50,14 @@ class Commit:
     ended: float
     result: Mapping[str, Any] = field(default_factory=dict)
     """`steps`, `records` and `cost` of the attempt's result.json."""
+    items: Mapping[str, str] = field(default_factory=dict)
+    """Item -> content (`plan.fingerprint`), of a job with items."""
+    measured: str = ""
+    """Digest of what they were measured with."""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """Fingerprint -> manifest of the finished jobs from which items were taken over."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Item that was taken over -> manifest of the artifact in which it was made, perhaps by a still earlier job."""
     version: int = VERSION
 
 

@@ -78,6 +78,12 @@ def test_a_token_that_is_not_there_is_asked_for_before_ray_ends_the_process(tmp_
     with pytest.raises(SiteError) as refused:
         check_token(wanted)
     assert str(refused.value) == f"RAY_AUTH_MODE is token, but {file} is empty; {remedy}"
+    file.write_text("two words\n")
+    with pytest.raises(SiteError) as refused:
+        check_token(wanted)
+    assert str(refused.value) == f"RAY_AUTH_MODE is token, but {file} holds no token, which is one word; {remedy}"
+    with pytest.raises(SiteError, match=r"^RAY_AUTH_TOKEN is no token, which is one word; `ray get-auth-token` prints"):
+        check_token({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "one\ntwo"})
     file.write_text("0123456789abcdef")
     check_token(wanted)
     check_token({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef"})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from finished_study import finished_study
-from many_results import finished_of
+from many_results import change_one, finished_of
 from recorded_run import write_matrix
 from toy_study import commit_of
 
@@ -52,7 +52,7 @@ def evaluation(study: Study) -> Job:
     return next(job for job in study.plan.jobs.values() if job.branch is not None)
 
 
-def make_again(study: Study, job: Job, value: float = 0.125) -> None:
+def make_again(study: Study, job: Job, value: float) -> None:
     """Withdraw a result, and commit one with another first value."""
     before = study.store.fetch(job.fingerprint)
     study.store.withdraw(job.fingerprint)
@@ -71,7 +71,7 @@ def test_only_the_job_that_changed_is_read_again(study: Study) -> None:
     assert {job.label for job in study.plan.jobs.values() if job.branch is not None} <= first
     assert read(study)[1] == set()
     changed = evaluation(study)
-    make_again(study, changed)
+    make_again(study, changed, 0.125)
     given, opened = read(study)
     assert opened == {changed.label}
     assert 0.125 in {value.value for value in given.values}
@@ -150,13 +150,13 @@ def test_a_report_with_the_cache_has_the_bytes_of_one_without(tmp_path: Path, mo
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "outputs"))
     study = finished_of(write_matrix(tmp_path / "matrix.yaml"), 2)
     read(study)
-    make_again(study, [job for job in study.plan.jobs.values() if job.stage == "judge"][-1], 10.125)
+    change_one(study, "a9")
     warm, cold = study.report_folder, tmp_path / "without"
     told = study.plan, study.standings(), study.store
     assert report_if_needed(warm, *told, cache=ResultsCache.of(study.home))
     assert report_if_needed(cold, *told)
     names = sorted(path.name for path in cold.iterdir() if path.name != DIGEST)
-    assert "index.html" in names and "10.125" in (cold / "results.csv").read_text(encoding="utf-8")
+    assert "index.html" in names
     assert {name: (warm / name).read_bytes() == (cold / name).read_bytes() for name in names} == dict.fromkeys(
         names, True
     )

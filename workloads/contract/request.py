@@ -4,7 +4,7 @@ Written by the orchestrator, read by `python -m workloads.run request.json`, on 
 library only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -45,6 +45,8 @@ class Execution:
     """Name -> place on this machine of files and services that the study uses, from the cluster file."""
     system_metrics: bool = False
     """Processors, memory and accelerators are written among the metrics."""
+    keep_stable: bool = False
+    """A training publishes its whole state where its stable part ends, from which a longer one begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,17 @@ class Rendezvous:
     port: int | None
     listen_fd: int | None
     """Rank 0 only: a socket that its host has bound, as an inherited file descriptor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Items that an earlier job has made in the same way."""
+
+    folder: str
+    """Its committed artifact, read-only."""
+    items: Sequence[str]
+    measured: bool
+    """They were measured in the same way too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +107,12 @@ class Request:
     """Module of the workload."""
     label: str = ""
     """The job's name for people, `train/ROW/s0`; a result never depends on it. Empty in older requests."""
+    items: Sequence[str] | None = None
+    """Its items, sorted (`Workload.items`); None: it has none."""
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Input stage -> the items of it that the job may read (`Workload.reads`); a stage that is absent: all."""
+    finished: Sequence[Finished] = ()
+    """What may be taken over instead of being made; no item is in two of them."""
     version: int = VERSION
 
     @property
@@ -125,14 +144,18 @@ _REQUEST = {
     "seed": (int, type(None)),
     "smoke": bool,
     "label": str,
+    "items": (list, type(None)),
+    "reads": dict,
+    "finished": list,
 }
+_FINISHED = {"folder": str, "items": list, "measured": bool}
 _EXECUTION = {
     **dict.fromkeys(("device", "keep"), str),
     **dict.fromkeys(("ranks", "threads", "accumulate"), int),
     **dict.fromkeys(("checkpoint_every_s", "grace_s"), (int, float)),
     **dict.fromkeys(("deepspeed", "paths"), dict),
     "micro_batch": (int, type(None)),
-    **dict.fromkeys(("deterministic", "system_metrics"), bool),
+    **dict.fromkeys(("deterministic", "system_metrics", "keep_stable"), bool),
 }
 _RENDEZVOUS = {
     **dict.fromkeys(("world_size", "rank", "local_rank"), int),
@@ -149,9 +172,12 @@ def request_from(raw: Mapping[str, Any], where: str) -> Request:
     """
     if raw.get("version") != VERSION:
         raise ValueError(f"{where}: version is {raw.get('version')!r}, this code reads {VERSION}")
-    fields = dict(raw)
+    fields = {"items": None, "reads": {}, "finished": [], **raw}
     check_types(fields, _REQUEST, where)
     try:
+        for number, one in enumerate(fields["finished"]):
+            check_types(one, _FINISHED, f"{where}: finished[{number}]")
+        fields["finished"] = [Finished(**one) for one in fields["finished"]]
         check_types(fields["execution"], _EXECUTION, f"{where}: execution")
         check_types(fields["rendezvous"], _RENDEZVOUS, f"{where}: rendezvous")
         fields["execution"] = Execution(**fields["execution"])

@@ -17,7 +17,7 @@ from workloads.contract.request import Request
 from workloads.data.captions import collect, write_text
 from workloads.data.codec import FrameCodec, latents_of, make_codec
 from workloads.data.latent_files import STORED, LatentFiles, restore
-from workloads.data.latents import has_clips, write_meta
+from workloads.data.latents import Latents, has_clips, write_meta
 from workloads.data.pool import SPLITS, Pool
 from workloads.data.text import make_text_encoder
 from workloads.runtime.errors import BadInput
@@ -72,14 +72,19 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         if not write_text(out, captions, encoder, section, progress):
             return StageOutcome(steps=0, stopped=True)
         del encoder  # a language model's weights are not needed beside the codec's
+    opened = [(Latents.open(one.folder), one.items) for one in request.finished]
+    there = {scene: latents for latents, of_scenes in opened for scene in of_scenes}
     files = LatentFiles(out, spans, codec.time_factor, latent)
     files.take_digests(digests)
     checkpoints, saved = Path(request.work) / "checkpoints", time.monotonic()
     for number, scene in enumerate(scenes[done:], start=done):
         progress.at(number, len(scenes), "encoding")
         try:
-            clips = _clips(codec, pool, scene, chunk_frames, length, latent, progress) if scene in trained else None
-            files.write(scene, _evidence(codec, pool, scene, progress), clips)
+            if scene in there:
+                files.write(scene, iter((there[scene].latents(scene),)), there[scene].clips(scene))
+            else:
+                clips = _clips(codec, pool, scene, chunk_frames, length, latent, progress) if scene in trained else None
+                files.write(scene, _evidence(codec, pool, scene, progress), clips)
         except Stopped:
             files.write_checkpoint(checkpoints, number, request.fingerprint)
             return StageOutcome(steps=number, stopped=True)

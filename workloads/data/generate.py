@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from workloads.contract.request import Request
+from workloads.contract.request import Finished, Request
 from workloads.data.geometry import overlap
+from workloads.data.latent_files import link
 from workloads.data.open_pool import read_open
-from workloads.data.pool import SPLITS, WORLDS, write_description
+from workloads.data.pool import SPLITS, Pool, write_description
 from workloads.data.pool_checks import ACTOR, check_scene, frame_count, read_captions, read_frame
 from workloads.data.poses import METRES_PER_CENTIMETRE, Poses
 from workloads.data.scene_files import (
@@ -30,6 +31,7 @@ from workloads.data.trajectories import trajectory
 from workloads.data.worlds import World, make_world
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
+from workloads.study.scenes import WORLDS, scene_names
 
 REAL = "context-as-memory"
 HELD_OUT_SHARE = 0.2
@@ -44,41 +46,45 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     """
     data, out = request.config["data"], Path(request.out)
     if data["source"] == WORLDS:
-        return make_worlds(data, out, progress)
+        return make_worlds(data, out, progress, request.finished)
     if data["source"] == REAL:
         return take_pool(data, out, request.execution.paths, progress)
     raise BadInput(f"controls.data.source is {data['source']!r}; allowed: {WORLDS}, {REAL}")
 
 
-def scene_names(data: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Names of the rendered scenes, per split; `open-03-2` is variant 2 of open-domain prompt 3."""
-    return {
-        "train": [f"train-{i:04d}" for i in range(int(data["train_scenes"]))],
-        "held_out": [f"held-{i:04d}" for i in range(int(data["held_out_scenes"]))],
-        "open": [
-            f"open-{p:02d}-{v}" for p in range(int(data["open_prompts"])) for v in range(int(data["open_variants"]))
-        ],
-    }
+def make_worlds(
+    data: Mapping[str, Any], out: Path, progress: Progress, finished: Sequence[Finished] = ()
+) -> StageOutcome:
+    """Render all scenes and write an archive for each; ends early, unfinished, when asked to stop.
 
-
-def make_worlds(data: Mapping[str, Any], out: Path, progress: Progress) -> StageOutcome:
-    """Render all scenes and write an archive for each; ends early, unfinished, when asked to stop."""
+    Args:
+        data: the section.
+        out: of the pool.
+        progress: of the attempt.
+        finished: pools with scenes that are taken over.
+    """
     names = scene_names(data)
     total, done = sum(map(len, names.values())), 0
     lengths: dict[str, int] = {}
     captions: list[str] = []
     digest = hashlib.sha256()
+    there = {scene: Path(one.folder) for one in finished for scene in one.items}
+    pools = {Path(one.folder): Pool.open(one.folder) for one in finished}
     for split in SPLITS:
         for index, scene in enumerate(names[split]):
             if progress.stopping:
                 return StageOutcome(steps=done, stopped=True)
             progress.at(done, total, f"rendering {split}")
-            world, poses = make_world(data, split, index), trajectory(data, split, index)
-            frames = world.frames(poses)
-            digest.update(frames.tobytes())
-            write_archive(archive_path(out, scene), _scene(scene, world, poses, frames))
-            lengths[scene] = len(poses)
-            captions.append(f"{scene}/0_{len(poses) - 1}.mp4\t{world.caption}\n")
+            if scene in there:
+                pool = pools[there[scene]]
+                link(archive_path(there[scene], scene), archive_path(out, scene))
+                lengths[scene], caption = pool.length(scene), pool.caption(scene, 0)
+            else:
+                world, poses = make_world(data, split, index), trajectory(data, split, index)
+                write_archive(archive_path(out, scene), _scene(scene, world, poses, world.frames(poses)))
+                lengths[scene], caption = len(poses), world.caption
+            digest.update(hashlib.sha256(archive_path(out, scene).read_bytes()).digest())
+            captions.append(f"{scene}/0_{lengths[scene] - 1}.mp4\t{caption}\n")
             done += 1
     (out / "captions.txt").write_text("".join(captions), encoding="utf-8")
     write_description(out, name=WORLDS, root=None, archived=True, splits=names, lengths=lengths, data=data)

@@ -129,6 +129,13 @@ class Latents:
             raise IndexError(f"clip at frame {start} of scene {scene}, which has {len(clips)} clips")
         return np.asarray(clips[start // self.time_factor], dtype=np.float32)
 
+    def clips(self, scene: str) -> npt.NDArray[np.float16] | None:
+        """(segments, t, c, h, w), memory-mapped: the clips of a scene; None where a scene has none."""
+        if self._flat is not None or scene not in self._splits["train"]:
+            return None
+        mapped: npt.NDArray[np.float16] = self._mapped("clips", scene)
+        return mapped
+
     def poses(self, scene: str) -> Poses:
         """Poses of a scene's pixel frames."""
         first, count = self._spans[scene]

@@ -28,11 +28,11 @@ from workloads.data.poses import Poses
 from workloads.data.scene_files import Files, frame_name, opened, pose_name, world_name
 from workloads.data.worlds import World, world_from
 from workloads.runtime.errors import BadInput
+from workloads.study.scenes import WORLDS
 
 VERSION = 2
 READ = (1, VERSION)
 SPLITS = ("train", "held_out", "open")
-WORLDS = "worlds"
 
 
 class Pool:

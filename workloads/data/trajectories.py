@@ -12,9 +12,17 @@ from workloads.data.poses import Poses
 TURN_DEG = (30.0, 60.0)
 
 
+def key_of(data: Mapping[str, Any], split: str, index: int) -> tuple[int, ...]:
+    """What names the draws of a scene: its number, in the open domain those of its prompt and of its variant.
+
+    So the scenes of a pool are those of a larger one with the same numbers.
+    """
+    return divmod(index, int(data["open_variants"])) if split == "open" else (index,)
+
+
 def start_yaw_deg(data: Mapping[str, Any], split: str, index: int) -> float:
     """Heading of the scene's first frame, 0..360 degrees; arbitrary, so that no absolute heading means anything."""
-    return _rounded(draws.stream("data/start", data["seed"], split, index).uniform(0.0, 360.0))
+    return _rounded(draws.stream("data/start", data["seed"], split, *key_of(data, split, index)).uniform(0.0, 360.0))
 
 
 def trajectory(data: Mapping[str, Any], split: str, index: int) -> Poses:

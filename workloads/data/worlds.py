@@ -16,7 +16,7 @@ from workloads.data import draws, layouts
 from workloads.data.elements import SHAPES, TEXTURES, Background, Colour, Element, in_words
 from workloads.data.poses import Poses
 from workloads.data.render import PixelSamples, drawn, half_height_deg, pixel_deg
-from workloads.data.trajectories import start_yaw_deg
+from workloads.data.trajectories import key_of, start_yaw_deg
 from workloads.data.visibility import contrast, rmse
 from workloads.runtime.errors import BadInput
 
@@ -125,7 +125,7 @@ def make_world(data: Mapping[str, Any], split: str, index: int) -> World:
     """
     height, width, seed = int(data["height"]), int(data["width"]), data["seed"]
     domain = layouts.domain_of(split)
-    place = index // int(data["open_variants"]) if split == "open" else index
+    place, *variant = key = key_of(data, split, index)
     random = draws.stream("data/surroundings", seed, split, place)
     number = place % len(domain.families)
     background = layouts.background(domain, random)
@@ -133,11 +133,11 @@ def make_world(data: Mapping[str, Any], split: str, index: int) -> World:
     first_object = int(random.integers(layouts.OBJECTS))
     reason: str | None = None
     for attempt in range(ATTEMPTS):
-        random = draws.stream("data/object", seed, split, index, attempt)
+        random = draws.stream("data/object", seed, split, *key, attempt)
         radius, bearing, elevation = _object_place(height, width, random)
         which = int(random.integers(layouts.OBJECTS))
-        if split == "open":
-            which = (first_object + index % int(data["open_variants"])) % layouts.OBJECTS
+        if variant:
+            which = (first_object + variant[0]) % layouts.OBJECTS
         yaw = start_yaw_deg(data, split, index)
         world = World(
             height=height,

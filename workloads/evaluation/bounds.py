@@ -26,6 +26,7 @@ from workloads.evaluation.values import CaseMetric, write_values
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
+from workloads.study.scenes import other_layouts, other_scene
 from workloads.study.stages import JUDGED
 
 Made = TypeVar("Made")
@@ -99,10 +100,10 @@ def show(
 
 
 def known_of_case(pool: Pool, truth_of: Callable[[Setting], Frames | None], setting: Setting) -> Known:
-    """What is known of a case; the other world is half the way round the list of its split, where layouts differ."""
+    """What is known of a case; the other world is of another layout where there is one."""
     scenes = next(pool.scenes(split) for split in SPLITS if setting.scene in pool.scenes(split))
-    other = scenes[(scenes.index(setting.scene) + len(scenes) // 2) % len(scenes)]
-    world = pool.world(other) if other != setting.scene else None
+    other = other_scene(setting.id, other_layouts(setting.scene, scenes))
+    world = None if other is None else pool.world(other)
     return Known(
         source=pool.frames(setting.scene, [setting.start])[0],
         poses=setting.poses,
@@ -129,7 +130,7 @@ def scored(
             continue
         out = made.with_name(f"{made.name}-{name}")
         out.mkdir(exist_ok=True)
-        outcome = stage(replace(request, inputs=inputs, out=str(out)), _Within(progress))
+        outcome = stage(replace(request, inputs=inputs, out=str(out), finished=()), _Within(progress))
         if outcome.stopped:
             return None
         of_judge = dict(outcome.records) if name == "judge" else of_judge

@@ -1,6 +1,5 @@
 """Which scenes a branch is evaluated on, in which order, and the camera's way in each (study.md section 7)."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,7 @@ from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.data.trajectories import turning as along
 from workloads.runtime.errors import BadInput
-
-GROUP_MARK = "@"
+from workloads.study.scenes import case_id, chosen, grouped
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,6 @@ class Setting:
         return self.id.replace("/", "_")
 
 
-def case_id(pool: str, scene: str, start: int) -> str:
-    """The id of a case."""
-    return f"{pool}/{scene}/{start}"
-
-
 def first_by_hash(settings: Sequence[Setting], wanted: int, key: str) -> list[Setting]:
     """The `wanted` first settings by sha256 of their id (0: all there are), then in order of id.
 
@@ -61,13 +54,13 @@ def first_by_hash(settings: Sequence[Setting], wanted: int, key: str) -> list[Se
             f"{key} is {wanted}, but the pool holds {len(settings)} such cases; "
             f"allowed: 1..{len(settings)}, 0 for all; make the pool larger (controls.data) or lower the number"
         )
-    ordered = sorted(settings, key=lambda setting: hashlib.sha256(setting.id.encode("utf-8")).digest())
-    return sorted(ordered[: wanted or len(ordered)], key=lambda setting: setting.id)
+    by_id = {setting.id: setting for setting in settings}
+    return [by_id[one] for one in chosen(by_id, wanted)]
 
 
 def in_group(setting: Setting, group: str, **changed: Any) -> Setting:
     """The case as one of a group: with the group at the end of its id, `{pool}/{scene}/{first frame}@{group}`."""
-    return replace(setting, id=f"{setting.id}{GROUP_MARK}{group}", group=group, **changed)
+    return replace(setting, id=grouped(setting.id, group), group=group, **changed)
 
 
 def batches(settings: Sequence[Setting], size: int) -> list[list[Setting]]:

@@ -1,7 +1,8 @@
 """The stage evaluate: generate a branch's cases with a trained model, and measure them.
 
-Cases are generated in fixed batches, the unit of resuming and of sharing over ranks: rank r takes batches r,
-r + world size, …, so results do not depend on how many ranks there are. Rank 0 waits for the videos and measures.
+Cases are generated in batches of one size, which ranks share. The bits of a case depend neither on its place in a batch
+nor on the others there (tests/evaluation/test_neighbours.py), so results do not depend on how many ranks or other cases
+there are, or on what an earlier attempt or job has made already. Rank 0 waits for the videos and measures.
 
 What is published, in `out`:
 
@@ -36,11 +37,11 @@ from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.evaluation.branches.interface import Branch, Frames
 from workloads.evaluation.cases import Setting, batches, write_settings
-from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, write_checkpoint
+from workloads.evaluation.finished import is_finished, load_frames, restore, save_frames, take_over, write_checkpoint
 from workloads.evaluation.networks.measures import Measures, measures
-from workloads.evaluation.perturbations import FOREIGN, foreign_scene, perturb_of
+from workloads.evaluation.perturbations import perturb_of
 from workloads.evaluation.psnr_ssim import WINDOW
-from workloads.evaluation.recorded import codec_weights, commanded, ids_digest
+from workloads.evaluation.recorded import codec_weights, commanded
 from workloads.evaluation.rollout import Case, Perturb, roll_out
 from workloads.evaluation.strips import shown, write_strip
 from workloads.evaluation.values import CaseMetric, means, write_values
@@ -48,7 +49,9 @@ from workloads.evaluation.videos import write_video
 from workloads.model.weights import load_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
+from workloads.study.items import foreign_scene
 from workloads.study.memory.families import row_from
+from workloads.study.scenes import FOREIGN
 from workloads.study.stages import BRANCHES
 
 SAMPLES = 4  # cases whose video is published as MP4
@@ -75,10 +78,12 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     videos.mkdir(parents=True, exist_ok=True)
     rank, world = request.rendezvous.rank, request.rendezvous.world_size
     networks = measuring(branch, request, (int(pool.data["height"]), int(pool.data["width"]))) if rank == 0 else None
-    mine = batches(settings, int(section["batch"]))[rank::world]
+    own = batches(settings, int(section["batch"]))[rank::world]
+    of_rank = [setting for batch in own for setting in batch]
     if request.resume is not None:  # each rank its own, so that none computes what another is about to take over
-        restore(Path(request.resume), videos, [s for batch in mine for s in batch], request.fingerprint)
-    mine = [batch for batch in mine if not all(is_finished(videos, s) for s in batch)]
+        restore(Path(request.resume), videos, of_rank, request.fingerprint)
+    take_over(request.finished, videos, of_rank)
+    mine = batches([s for s in of_rank if not is_finished(videos, s)], int(section["batch"]))
     listed: dict[str, Mapping[str, Any]] = {}
 
     def keep() -> None:
@@ -115,7 +120,6 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     for name, value in means(values).items():
         progress.metric(0, name, value)
     records: dict[str, Any] = {
-        "cases": ids_digest(settings),
         "commanded": commanded(settings, pool),
     }
     if networks.weights:
@@ -143,6 +147,12 @@ def settings_of(request: Request, branch: Branch, pool: Pool) -> list[Setting]:
             f"SSIM compares windows of {WINDOW} × {WINDOW} pixels: allowed: {WINDOW} and more"
         )
     settings = branch.settings(pool, request.config["branch"], int(pool.data["chunk_frames"]))
+    found = sorted(setting.id for setting in settings)
+    if request.items is not None and found != list(request.items):
+        raise BadInput(
+            f"request.json: items has {len(request.items)} cases, and the pool gives {len(found)} others; the plan and "
+            "the pool are of different code; run the study again"
+        )
     return settings[:1] if request.smoke else settings
 
 
@@ -182,7 +192,7 @@ class Generator:
         model, description = load_model(Path(request.inputs["train"]), request.row, device)
         latents = Latents.open(request.inputs["latents"])
         for name, theirs in (("data", latents.data_section), ("codec", latents.codec_section)):
-            if dict(theirs) != dict(description[name]):
+            if any(theirs.get(key) != value for key, value in description[name].items()):
                 raise BadInput(
                     f"request.json: inputs.train and inputs.latents were made with different sections {name}; "
                     "give the artifacts of one plan"
@@ -207,15 +217,25 @@ class Generator:
         """What is done to the evidence of a case; None: nothing."""
         if not setting.perturbation:
             return None
-        others = [scene for scene in self.pool.scenes("open") if scene != setting.scene]
-        foreign = self.pool.frames(foreign_scene(setting, others), [0]) if setting.perturbation == FOREIGN else None
-        latents = None if foreign is None else self.codec.encode_each(foreign)[0]
+        latents = None
+        if setting.perturbation == FOREIGN:
+            scene = foreign_scene(setting.id, self.pool.scenes("open"))
+            if scene is None:
+                raise BadInput(
+                    f"case {setting.id}: the pool has no other open-domain scene to take a foreign frame from; make "
+                    "the pool larger (controls.data), or leave `foreign` out of branches.sensitivity.perturb"
+                )
+            latents = self.codec.encode_each(self.pool.frames(scene, [0]))[0]
         return perturb_of(setting, self.request.config["branch"], latents)
 
     def __call__(
         self, batch: Sequence[Setting], progress: Progress, videos: Path, settings: Sequence[Setting]
     ) -> list[Any]:
-        """Videos (T, h, w, 3) of one batch."""
+        """Videos (T, h, w, 3) of one batch.
+
+        A batch always has `branch.batch` cases, the last one again and again where there are fewer: what a case's bits
+        are must not depend on how many others there are.
+        """
         config, described, branch = self.request.config, self.description, str(self.request.branch)
         sampler, row = config["sampler"], row_from(self.request.row or described["row"])
         done = _count(videos, settings)
@@ -230,10 +250,11 @@ class Generator:
             )
             for setting in batch
         ]
-        return roll_out(
+        filled = [*cases, *cases[-1:] * (int(config["branch"]["batch"]) - len(cases))]
+        made = roll_out(
             self.model,
             self.codec,
-            cases,
+            filled,
             frames=row.evidence_frames(config["evidence"]),
             streams=row.streams,
             rule=config["evidence"]["rule"],
@@ -247,6 +268,7 @@ class Generator:
             precision=described["training"]["precision"],
             on_chunk=lambda chunk, of: progress.at(done, len(settings), f"{branch} chunk {chunk + 1} of {of}"),
         )
+        return made[: len(cases)]
 
 
 def measuring(branch: Branch, request: Request, frame_shape: tuple[int, int]) -> Measures:

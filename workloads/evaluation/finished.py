@@ -15,11 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workloads.contract.metrics import CASES
+from workloads.contract.request import Finished
 from workloads.evaluation.cases import Setting
+from workloads.evaluation.values import CaseMetric, read_values
 from workloads.runtime import step_folders
 from workloads.runtime.errors import BadInput
 
 Frames = npt.NDArray[np.uint8]
+FRAMES = "frames"
+"""Folder of an evaluation's artifact that holds the videos."""
 
 
 def save_frames(folder: Path, setting: Setting, frames: Frames) -> None:
@@ -109,6 +114,28 @@ def _take_over(checkpoint: Path, folder: Path, settings: Sequence[Setting], fing
         _link(checkpoint / name, folder / f".{name}.tmp")
         (folder / f".{name}.tmp").replace(folder / name)
     return True
+
+
+def take_over(finished: Sequence[Finished], folder: Path, settings: Sequence[Setting]) -> None:
+    """Take the videos of `settings` that other jobs have made over into `folder`; they are read-only."""
+    there = {item: Path(one.folder) / FRAMES for one in finished for item in one.items}
+    for setting in settings:
+        name = f"{setting.slug}.npy"
+        if setting.id in there and not is_finished(folder, setting):
+            _link(there[setting.id] / name, folder / f".{name}.tmp")
+            (folder / f".{name}.tmp").replace(folder / name)
+
+
+def taken_lines(finished: Sequence[Finished]) -> dict[str, list[CaseMetric]]:
+    """Case -> what other jobs have measured of it, of those that measured it in the same way."""
+    found: dict[str, list[CaseMetric]] = {}
+    for one in finished:
+        if one.measured:
+            wanted = frozenset(one.items)
+            for line in read_values(Path(one.folder) / CASES):
+                if line.case in wanted:
+                    found.setdefault(line.case, []).append(line)
+    return found
 
 
 def _link(source: Path, target: Path) -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from workloads.contract.request import Request
 from workloads.data.pool import Pool
 from workloads.evaluation.cases import Setting, read_settings
-from workloads.evaluation.finished import load_frames
+from workloads.evaluation.finished import load_frames, taken_lines
 from workloads.evaluation.judge_lines import score_lines
 from workloads.evaluation.judge_mask import tail
 from workloads.evaluation.values import CaseMetric, means, write_values
@@ -98,7 +98,9 @@ def run(
     answers = Answers(Path(request.work) / "checkpoints", request.fingerprint, shared_folder(paths))
     if request.resume is not None:
         first_intact(Path(request.resume), answers.restore)
-    questions = list(asked_of(request, models))
+    known = taken_lines(request.finished)
+    scored = {(line.case, line.unit) for lines in known.values() for line in lines}
+    questions = [one for one in asked_of(request, models) if (one.case, unit_of(one.model)) not in scored]
     clients = {model: Client(endpoint, model) for model in models}
     unanswered = sum(
         answers.own(question.key) is None and answers.found(question.key) is None for question in questions
@@ -148,7 +150,7 @@ def run(
             f"the judge's server was not reached by {tally.outage} questions in a row, the last because {tally.last}; "
             f"see that it runs and that {URL} names it; what was answered is kept"
         )
-    values = published(questions, answers)
+    values = [*published(questions, answers), *(line for lines in known.values() for line in lines)]
     write_values(Path(request.out) / "cases.jsonl", values)
     counts = costs(questions, answers, failed, tally)
     for name, value in {**shown(values, models), **counts}.items():
@@ -238,13 +240,18 @@ def pause(seconds: float, stopping: Callable[[], bool], sleep: Callable[[float],
         seconds -= LOOK_S
 
 
+def unit_of(model: str) -> str:
+    """The unit of a model's scores."""
+    return f"points:vlm:{model}"
+
+
 def published(questions: Sequence[JudgeQuestion], answers: Answers) -> list[CaseMetric]:
     """The lines of all answered questions, in the questions' order."""
     values: list[CaseMetric] = []
     for question in questions:
         entry = answers.own(question.key)
         if entry is not None:
-            values += score_lines(question.case, f"points:vlm:{question.model}", entry.scores)
+            values += score_lines(question.case, unit_of(question.model), entry.scores)
     return values
 
 

@@ -14,7 +14,7 @@ from workloads.contract.request import Request
 from workloads.data.pool import Pool
 from workloads.evaluation import judge_vlm
 from workloads.evaluation.cases import Setting, read_settings
-from workloads.evaluation.finished import load_frames
+from workloads.evaluation.finished import load_frames, taken_lines
 from workloads.evaluation.judge_lines import score_lines
 from workloads.evaluation.judge_mask import Views, judge, tail, views_around
 from workloads.evaluation.values import CaseMetric, means, write_values
@@ -58,11 +58,15 @@ def by_mask(request: Request, progress: Progress, views_of: ViewsOf) -> StageOut
     """
     evaluated = Path(request.inputs["evaluate"])
     settings = read_settings(evaluated / "cases.json")
+    known = taken_lines(request.finished)
     values: list[CaseMetric] = []
     for number, setting in enumerate(settings):
         if progress.stopping:
             return StageOutcome(steps=number, stopped=True)
         progress.at(number, len(settings), f"judging {request.branch}")
+        if setting.id in known:
+            values += known[setting.id]
+            continue
         found = views_of(setting)
         if found is not None:
             last, views = found

@@ -6,7 +6,7 @@ most of where the chunk ends, the oldest of equals: what a memory of the place t
 frames stays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +18,9 @@ from workloads.data.geometry import overlap
 from workloads.data.poses import Poses
 from workloads.evaluation.cases import Setting
 from workloads.evaluation.rollout import Perturb, Shown
+from workloads.study.scenes import FOREIGN
 
-POSE, FOREIGN, NOISE, MISSING = "pose", "foreign", "noise", "missing"
+POSE, NOISE, MISSING = "pose", "noise", "missing"
 
 
 def pose_off(shown: Shown, yaw_deg: float) -> Shown:
@@ -80,19 +81,3 @@ def perturb_of(setting: Setting, section: Mapping[str, Any], foreign: npt.NDArra
     if foreign is None:
         raise ValueError(f"case {setting.id}: a foreign frame needs its latents")
     return lambda shown: foreign_frame(shown, foreign)
-
-
-def foreign_scene(setting: Setting, scenes: Sequence[str]) -> str:
-    """The scene whose first frame stands in as the foreign one; a case's own choice, the same in every row.
-
-    Args:
-        setting: of the case.
-        scenes: others than its own.
-
-    Raises:
-        ValueError: there are none.
-    """
-    if not scenes:
-        raise ValueError(f"case {setting.id}: the pool has no other open-domain scene to take a foreign frame from")
-    drawn = setting.id if setting.drawn_as is None else setting.drawn_as[1]
-    return scenes[int(draws.stream("perturbation/foreign", drawn).integers(len(scenes)))]

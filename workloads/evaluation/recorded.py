@@ -11,19 +11,21 @@ from workloads.data.local_weights import digest_of, weight_files
 from workloads.data.pool import Pool
 from workloads.evaluation.cases import Setting
 
-
-def ids_digest(settings: Sequence[Setting]) -> str:
-    """sha256 over the ids of the cases."""
-    return hashlib.sha256("\n".join(setting.id for setting in settings).encode("utf-8")).hexdigest()
+DIGITS = 16
+"""Of the digest of one case, in a commit record that lists hundreds."""
 
 
-def commanded(settings: Sequence[Setting], pool: Pool) -> str:
-    """sha256 over what every row starts from and is told: first frames, and poses to a micrometre and microdegree."""
-    digest = hashlib.sha256()
+def commanded(settings: Sequence[Setting], pool: Pool) -> dict[str, str]:
+    """What every row starts from and is told in each case: a digest of first frame and poses.
+
+    Poses count to a micrometre and a microdegree.
+    """
+    found: dict[str, str] = {}
     for setting in settings:
-        digest.update(pool.frames(setting.scene, [setting.start]).tobytes())
+        digest = hashlib.sha256(pool.frames(setting.scene, [setting.start]).tobytes())
         digest.update((np.rint(setting.poses.array() * 1e6) + 0.0).astype("<f8").tobytes())  # + 0.0: there is no -0.0
-    return digest.hexdigest()
+        found[setting.id] = digest.hexdigest()[:DIGITS]
+    return found
 
 
 def codec_weights(codec: Mapping[str, Any], sampler: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, str]:

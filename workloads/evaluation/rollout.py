@@ -82,7 +82,7 @@ def roll_out(
 ) -> list[npt.NDArray[np.uint8]]:
     """Generate one batch of videos, (T, h, w, 3) each, T = len(poses); frame 0 is the given one.
 
-    The bits depend on which cases share the batch, but not on what else was computed before.
+    The bits of a case depend on how many cases share the batch, but not on which, nor on what was computed before.
 
     Args:
         model: in evaluation mode.
@@ -134,7 +134,8 @@ def roll_out(
                 shown = [np.array([at, *range(since + 1, at)])] * len(cases)
             else:
                 shown = [_retrieved(case.poses, start, end, frames, rule, min_overlap) for case in cases]
-            slots = _evidence(cases, history, shown, chunk, moves, device)
+            most = len(shown[0]) if streams else min(frames, start + 1)
+            slots = _evidence(cases, history, shown, chunk, moves, most, device)
             state = model.write(state, slots, text)
             targets = np.arange(start, end + 1, codec.time_factor)
             actions = _tensor(
@@ -213,11 +214,13 @@ def _evidence(
     chosen: Sequence[npt.NDArray[np.int64]],
     chunk: int,
     moves: int,
+    most: int,
     device: torch.device | str,
 ) -> Slots:
     """The chosen frames of each case as slots, the chunk's first frame in slot 0; missing slots at the end.
 
-    `history` ends with the chunk's first frame; what came before it may be gone.
+    `history` ends with the chunk's first frame; what came before it may be gone. `most` slots are what a case may have
+    at this chunk, whatever these have: shapes must not depend on which cases share a batch.
     """
     start, end = chunk * moves, (chunk + 1) * moves
     first = start + 1 - history.shape[1]
@@ -225,7 +228,6 @@ def _evidence(
     for i, (case, indices) in enumerate(zip(cases, chosen, strict=True)):
         one = Shown(history[i, indices - first], case.poses[indices], case.poses[end], chunk)
         shown.append(one if case.perturb is None else case.perturb(one))
-    most = max(len(one.latents) for one in shown)
     latents = np.zeros((len(cases), most, *history.shape[2:]), dtype=np.float32)
     actions = np.zeros((len(cases), most, 12), dtype=np.float32)
     valid = np.zeros((len(cases), most), dtype=np.bool_)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from workloads.runtime.errors import BadInput
+
 POOLED = "all"
 """Case of a metric that is computed over all cases together."""
 
@@ -37,6 +39,18 @@ def write_values(path: Path, values: Iterable[CaseMetric]) -> None:
     kept = sorted(defined, key=lambda pair: (pair[0].case, pair[0].metric))
     text = "".join(json.dumps({**asdict(v), "value": value}, ensure_ascii=False) + "\n" for v, value in kept)
     path.write_text(text, encoding="utf-8")
+
+
+def read_values(path: Path) -> list[CaseMetric]:
+    """The lines of `cases.jsonl`; none where a job had nothing to say.
+
+    Raises:
+        BadInput: not a file that `write_values` wrote.
+    """
+    try:
+        return [CaseMetric(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"{path}: not the values of cases ({error}); make them again") from error
 
 
 def means(values: Iterable[CaseMetric]) -> dict[str, float]:

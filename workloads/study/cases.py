@@ -7,13 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from workloads.contract.planned import Planned, PlannedCell, SceneCount
+from workloads.study.scenes import OPEN, SCENE_CHUNKS, START_CHUNKS, WORLDS
 
-WORLDS = "worlds"
 MEASURE = ("evaluate", "bound")
 """Stages that need a branch's cases."""
-SCENE_CHUNKS = 4  # of a rendered scene's own way (workloads.data.trajectories)
-OPEN = ("return", "absence", "sensitivity")  # start from open-domain first frames
-START_CHUNKS = 3  # replay: cases start at multiples of this many chunks' moves, so that those of a scene do not overlap
 
 
 def missing_cases(plan: Planned, selected: Collection[str] | None = None) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from workloads.contract.planned import Planned, PlannedJob
-from workloads.study.cases import WORLDS, cases_of, chunks_of
+from workloads.study.cases import cases_of, chunks_of
 from workloads.study.memory.families import row_from
+from workloads.study.scenes import WORLDS
 from workloads.study.sizes import ModelSizes, flops_denoise, flops_write, full_step, model_sizes
 
 

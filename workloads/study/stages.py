@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from workloads.contract.fields import section_kinds
 from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Tolerance
+from workloads.study.schedule import OF_A_BUDGET
 from workloads.study.sections import Branches
 
 _SECTIONS = section_kinds(Branches)
@@ -22,10 +23,18 @@ REVISIONS: Mapping[str, int] = {
     "judge/vlm": 1,
 }
 
+OF_A_SCENE = tuple(f"data.{key}" for key in ("source", "seed", "height", "width", "chunk_frames", "translation_m"))
+"""What a scene is."""
+COUNTS = ("data.train_scenes", "data.held_out_scenes", "data.open_prompts", "data.open_variants")
+"""Which scenes there are, of a rendered pool."""
+RETURNING = ("data.returning_overlap", "data.returning_share")
+"""Of segments, which the index lists."""
+
 # `index` reads the codec's kind because segments start at multiples of its time factor. It does not read
 # `evidence.frames`: it lists every candidate and each row takes its own K of them, so that one index is for all rows.
 INDEXED = (
-    "data",
+    "data.chunk_frames",
+    *RETURNING,
     "codec.kind",
     "evidence.rule",
     "evidence.min_overlap",
@@ -33,6 +42,9 @@ INDEXED = (
     "training.steps",
     "training.global_batch",
 )
+
+# What the index is of depends on which scenes there are, though one of training scenes alone is the same with others.
+_SCENES = ("data", *INDEXED)
 
 _SHARED = "one job for all cells, but for a row that deviates in what it reads"
 
@@ -62,6 +74,8 @@ _SCORES = (
 
 _JUDGE_VARIABLES = ("ECHO_MATRIX_JUDGE_*",)
 
+_NETWORKS = ("branch.perceptual", "branch.frechet", "branch.frechet_video")
+
 _VIDEO = ("av.subtitles.stream",)  # PyAV imports it with the first video
 
 # Guessed durations are of the laptop profile, which is run before anything was measured; FLOPs tell those of `train`
@@ -71,6 +85,8 @@ STAGES = (
         name="data",
         module="workloads.data.generate",
         sections=("data",),
+        item="scene",
+        ignored=(*COUNTS, *RETURNING),
         revisions={"source": "data.source"},
         seconds_guess=5.0,
         uncompared={"pool": _SHARED, "scenes": _SHARED, "frames": _SHARED},
@@ -80,6 +96,8 @@ STAGES = (
         module="workloads.data.encode",
         inputs=("data",),
         sections=("data", "codec"),
+        item="scene",
+        ignored=(*COUNTS, *RETURNING),
         revisions={"codec": "codec.kind"},
         seconds_guess=2.0,
         uncompared={"latents": _SHARED, "frames": _SHARED},
@@ -89,6 +107,7 @@ STAGES = (
         module="workloads.data.order",
         inputs=("data",),
         sections=INDEXED,
+        ignored=("training.steps",),  # its number is the item; the first steps of a longer one are the same
         seed=True,
         seconds_guess=1.0,
         uncompared={
@@ -100,7 +119,10 @@ STAGES = (
         name="train",
         module="workloads.training.train",
         inputs=("latents", "index"),
-        sections=("data", "evidence", "action", "backbone", "training"),
+        sections=(*OF_A_SCENE, "evidence", "action", "backbone", "training"),
+        measuring=tuple(f"training.{key}" for key in OF_A_BUDGET),
+        continued="training.steps",
+        anew="with training.schedule cosine every rate depends on the number of steps; one of wsd is continued",
         row="trained",
         seed=True,
         seconds_guess=300.0,
@@ -108,14 +130,14 @@ STAGES = (
         tracked=True,
         curve="loss",
         checks=(
-            RecordCheck(record="sample_order", depends=INDEXED),
-            RecordCheck(record="drops", depends=INDEXED),
-            RecordCheck(record="candidates", depends=INDEXED),
+            RecordCheck(record="sample_order", depends=_SCENES),
+            RecordCheck(record="drops", depends=_SCENES),
+            RecordCheck(record="candidates", depends=_SCENES),
             RecordCheck(record="evidence_frames", declared=_OWN_FRAMES),
-            RecordCheck(record="evidence", depends=INDEXED, declared=_OWN_FRAMES),
+            RecordCheck(record="evidence", depends=_SCENES, declared=_OWN_FRAMES),
             RecordCheck(
                 record="written",
-                depends=INDEXED,
+                depends=_SCENES,
                 declared={**_OWN_FRAMES, "write_from": "other frames of the past are written into the row's state"},
                 optional=True,
             ),
@@ -151,6 +173,10 @@ STAGES = (
         module="workloads.evaluation.evaluate",
         inputs=("train", "data", "latents"),
         sections=("evidence", "sampler"),
+        item="case",
+        ignored=("branch.cases",),
+        measuring=_NETWORKS,
+        pooled=("replay",),
         row="evaluated",
         branches=BRANCHES,
         smoke=True,
@@ -160,11 +186,11 @@ STAGES = (
         images="strips",
         videos="samples",
         checks=(
-            RecordCheck(record="cases", depends=("data",)),
             RecordCheck(record="commanded", depends=("data",), optional=True),
             RecordCheck(record="codec_weights", depends=("codec",), optional=True),
             RecordCheck(record="measuring_weights", optional=True),
         ),
+        of_items=("commanded",),
         tolerances=_TOLERANCES,
     ),
     StageSpec(
@@ -172,6 +198,8 @@ STAGES = (
         module="workloads.evaluation.judging",
         inputs=("evaluate", "data"),
         sections=("judge",),
+        item="case",
+        ignored=("branch",),
         branches=JUDGED,
         revisions={"judge": "judge.name"},
         seconds_guess=1.0,
@@ -188,6 +216,10 @@ STAGES = (
         module="workloads.evaluation.bounds",
         inputs=("data",),
         sections=("judge",),
+        item="case",
+        ignored=("branch.cases", "branch.batch"),
+        measuring=_NETWORKS,
+        pooled=("replay",),
         row="references",
         branches=BRANCHES,
         performs=("evaluate", "judge", "camera"),
@@ -210,6 +242,8 @@ STAGES = (
         name="camera",
         module="workloads.evaluation.gating",
         inputs=("evaluate", "data"),
+        item="case",
+        ignored=("branch",),
         branches=JUDGED,
         resources_of="judge",
         seconds_guess=0.5,

@@ -14,8 +14,20 @@ from workloads.contract.planned import (
     SceneCount,
     ServiceEndpoint,
 )
-from workloads.contract.workload import Workload
-from workloads.study import cases, checks, deepspeed, estimate, flops, notes, outside, services, sizes
+from workloads.contract.workload import Items, StageSpec, Workload
+from workloads.study import (
+    added_disk,
+    cases,
+    checks,
+    deepspeed,
+    estimate,
+    flops,
+    items,
+    notes,
+    outside,
+    services,
+    sizes,
+)
 from workloads.study.gate import DERIVED
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS, row_from
@@ -33,6 +45,16 @@ IMPORTED_LATE = (
 class EchoMemory(Workload):
     """The study of arXiv:2606.09803: one video diffusion transformer, many memories."""
 
+    def items(
+        self, stage: StageSpec, branch: str | None, controls: Mapping[str, Any], section: Mapping[str, Any] | None
+    ) -> Items | None:
+        """See `items`."""
+        return items.items_of(stage, branch, controls, section)
+
+    def reads(self, stage: StageSpec, controls: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
+        """See `items`."""
+        return items.reads_of(stage, controls)
+
     def problems(self, controls: Controls, branches: Branches) -> Iterator[tuple[str, str]]:
         """See `checks`."""
         return checks.problems(controls, branches)
@@ -44,6 +66,10 @@ class EchoMemory(Workload):
     def estimate(self, plan: Planned, selected: Collection[str] | None, cluster: PlannedCluster) -> Estimate | None:
         """See `estimate`."""
         return estimate.estimate(plan, cluster, selected)
+
+    def added_disk(self, plan: Planned, made: Mapping[str, float]) -> dict[str, int]:
+        """See `added_disk`."""
+        return added_disk.added_disk(plan, made)
 
     def flops(self, plan: Planned) -> Mapping[str, float]:
         """See `flops`."""

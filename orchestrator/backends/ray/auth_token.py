@@ -30,6 +30,8 @@ def token_of(environment: Mapping[str, str]) -> str:
         SiteError: there is none; says where it may be.
     """
     if given := environment.get("RAY_AUTH_TOKEN", "").strip():
+        if not _is_one_word(given):
+            raise SiteError("RAY_AUTH_TOKEN is no token, which is one word; `ray get-auth-token` prints it on the head")
         return given
     file = _file(environment)
     try:
@@ -39,6 +41,8 @@ def token_of(environment: Mapping[str, str]) -> str:
         raise SiteError(_none(file, why)) from error
     if not token:
         raise SiteError(_none(file, "is empty"))
+    if not _is_one_word(token):
+        raise SiteError(_none(file, "holds no token, which is one word"))
     return token
 
 
@@ -54,6 +58,10 @@ def open_token(environment: Mapping[str, str]) -> str:
     except OSError:
         return ""
     return f"other users can read {file}, and whoever has it runs code on the cluster as you; chmod 600 {file}"
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _file(environment: Mapping[str, str]) -> Path:

@@ -11,12 +11,12 @@ import numpy as np
 from workloads.data.frames import blank
 from workloads.data.pool import Pool
 from workloads.evaluation.branches.interface import Features, Frames
-from workloads.evaluation.cases import Setting, case_id, first_by_hash
+from workloads.evaluation.cases import Setting, first_by_hash
 from workloads.evaluation.features import frechet
 from workloads.evaluation.networks.measures import Measures
 from workloads.evaluation.psnr_ssim import psnr, ssim
 from workloads.evaluation.values import POOLED, CaseMetric
-from workloads.study.cases import START_CHUNKS
+from workloads.study.scenes import START_CHUNKS, case_id
 
 NETWORKS = ("perceptual", "frechet", "frechet_video")
 

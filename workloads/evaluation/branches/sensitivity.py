@@ -12,9 +12,9 @@ from workloads.data.pool import Pool
 from workloads.evaluation.branches import return_
 from workloads.evaluation.cases import Setting, first_by_hash, in_group, open_scenes, turning
 from workloads.runtime.errors import BadInput
+from workloads.study.scenes import AS_IT_IS
 
 NETWORKS: Sequence[str] = ()
-AS_IT_IS = "none"
 
 
 def settings(pool: Pool, section: Mapping[str, Any], chunk_frames: int) -> list[Setting]:
