@@ -18,10 +18,11 @@ from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreEr
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of, share_left
+from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of
 from orchestrator.plan.growth_show import StageGrowth, stage_growth
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
@@ -255,14 +256,18 @@ class Study:
         ahead = any(now.state != "done" for now in standings.values())
         return stage_growth(self.plan.jobs, standings, self.growth(), self.forecaster(measured=ahead))
 
-    def forecaster(self, *, measured: bool = True) -> Forecaster:
+    def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
         """What estimates the durations of jobs, of what is left of them.
 
-        `measured`: from durations of the ledger, too.
+        Args:
+            measured: from durations of the ledger, too.
+            anew: as if nothing were done.
         """
         durations = self.durations() if measured else ()
-        grown = self.growth()
-        left = share_left(lambda job: grown.get(job.id, NONE))
+        done = frozenset[str]() if anew else self._commits
+        grown = {} if anew else self.growth()
+        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        left = work_left(lambda job: grown.get(job.id, NONE), shorter)
         return Forecaster(self.plan, durations, self.cluster.backend, left)
 
     @property

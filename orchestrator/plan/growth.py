@@ -151,6 +151,8 @@ class FinishedItems:
             return NONE
         there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
         records = [record for record in there if record is not None and record.items and self._stands(record)]
+        if job.spec.continued:
+            return _continued(job, records)
         left = dict(job.items)
         taken: list[TakenOver] = []
         pooled = job.branch in job.spec.pooled
@@ -181,3 +183,15 @@ class FinishedItems:
         if fingerprint not in self._records:
             self._records[fingerprint] = self._read(fingerprint)
         return self._records[fingerprint]
+
+
+def _continued(job: Job, records: Iterable[FinishedJob]) -> Growth:
+    """A job is done by no other one of its base: it begins with the state of the longest that it is the same as."""
+    most = min(job.step, job.budget - 1)  # one without a step left would have nothing to tell
+    others = [one for one in records if one.fingerprint != job.fingerprint]
+    able = [(item, one.fingerprint) for one in others for item in one.items if int(item) <= most]
+    missing = tuple(job.items or ())
+    if not able:
+        return Growth(missing=missing)
+    item, fingerprint = max(able)
+    return Growth(taken=(TakenOver(fingerprint=fingerprint, items=(item,), measured=False),), missing=missing)
