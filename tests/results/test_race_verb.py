@@ -115,7 +115,11 @@ def test_status_says_what_was_stopped_and_results_miss_nothing(
     assert f"differs from linear; {row.effect:.1f}" in capsys.readouterr().out
     values = Results(study).values()
     assert not values.missing
-    assert {(one.row, one.seed) for one in values.excluded} >= {(row.row, 4), ("linear", 4)}
+    assert {(one.row, one.seed) for one in values.excluded if one.by == "race"} >= {(row.row, 4), ("linear", 4)}
+    app(["results", FIVE], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert f"stopped by the race: {len(values.excluded)} cells; see `echo-matrix status`" in text
+    assert "missing" not in text
 
 
 @pytest.mark.slow
