@@ -149,10 +149,10 @@ def test_a_chosen_row_races_with_the_baseline(study: Study) -> None:
     assert set(sum(runs.rungs, Counter())) == {"conv", "linear"}
 
 
-def test_a_record_of_other_controls_or_a_damaged_one_is_no_race(study: Study) -> None:
+def test_a_record_of_other_controls_or_cases_or_a_damaged_one_is_no_race(study: Study) -> None:
     run_race(Racing.of(study, Selection()), Runs(study), str)
-    other = open_study(Path("matrix.yaml"), overrides=[FIVE, "controls.training.epochs=21"])
-    assert other.race is None
+    for override in ("controls.training.epochs=21", "branches.shifted.cases=100"):
+        assert open_study(Path("matrix.yaml"), overrides=[FIVE, override]).race is None
     race_file(study.home, "laptop").write_text('{"version": 1, "controls": "', encoding="utf-8")
     assert study.race is None
     run_race(Racing.of(study, Selection()), Runs(study), str)
