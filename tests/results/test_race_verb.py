@@ -115,7 +115,11 @@ def test_status_says_what_was_stopped_and_results_miss_nothing(
     assert f"differs from linear; {row.effect:.1f}" in capsys.readouterr().out
     values = Results(study).values()
     assert not values.missing
-    assert {(one.row, one.seed) for one in values.excluded} >= {(row.row, 4), ("linear", 4)}
+    assert {(one.row, one.seed) for one in values.excluded if one.by == "race"} >= {(row.row, 4), ("linear", 4)}
+    app(["results", FIVE], standalone_mode=False)
+    text = capsys.readouterr().out
+    assert f"stopped by the race: {len(values.excluded)} cells; see `echo-matrix status`" in text
+    assert "missing" not in text
 
 
 @pytest.mark.slow
@@ -145,10 +149,10 @@ def test_a_chosen_row_races_with_the_baseline(study: Study) -> None:
     assert set(sum(runs.rungs, Counter())) == {"conv", "linear"}
 
 
-def test_a_record_of_other_controls_or_a_damaged_one_is_no_race(study: Study) -> None:
+def test_a_record_of_other_controls_or_cases_or_a_damaged_one_is_no_race(study: Study) -> None:
     run_race(Racing.of(study, Selection()), Runs(study), str)
-    other = open_study(Path("matrix.yaml"), overrides=[FIVE, "controls.training.epochs=21"])
-    assert other.race is None
+    for override in ("controls.training.epochs=21", "branches.shifted.cases=100"):
+        assert open_study(Path("matrix.yaml"), overrides=[FIVE, override]).race is None
     race_file(study.home, "laptop").write_text('{"version": 1, "controls": "', encoding="utf-8")
     assert study.race is None
     run_race(Racing.of(study, Selection()), Runs(study), str)
