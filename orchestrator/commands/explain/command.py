@@ -10,7 +10,8 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.explain.explanation import Explanation, explanation_of, holds_up, what_next
 from orchestrator.commands.logs.log_reader import has_log
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
-from orchestrator.plan.job import Job
+from orchestrator.plan.growth_show import items_json
+from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.attempt_monitor import waiting_reason, waits_for
 from orchestrator.schedule.failures import trace_of
@@ -23,7 +24,7 @@ from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.words import clock_words
-from orchestrator.wording import local_time, progress_words, shortened, state_words
+from orchestrator.wording import counted, local_time, progress_words, shortened, state_words
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6
@@ -114,6 +115,8 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         if known.failure is None or known.failed is None
         else {"attempt": known.failed.id, **asdict(known.failure)},
         "slots": list(known.slots),
+        "items": None if known.items is None else items_json(known.items),
+        "taken": [{"fingerprint": one.fingerprint, "items": list(one.items)} for one in known.taken],
         "next": what_next(known),
     }
 
@@ -125,6 +128,7 @@ def explain_text(known: Explanation) -> str:
     for label, standing in known.needs.items():
         words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
         lines.append(f"  needs {label}: {words}")
+    lines += [f"  {line}" for line in _taken_words(known)]
     lines += [f"  waits for a slot of {words}" for words in known.slots]
     if known.needed_by:
         lines.append(f"  needed by {shortened(known.needed_by, SHOWN)}")
@@ -146,6 +150,15 @@ def explain_text(known: Explanation) -> str:
         lines.append(f"  error of {known.failed.id}:")
         lines += [f"    {line}" for text in trace_of(known.failure) for line in text.splitlines()]
     return "\n".join(lines)
+
+
+def _taken_words(known: Explanation) -> list[str]:
+    """From which finished jobs it takes items over: `takes 16 of 20 cases over from evaluate/return/0123456789ab`."""
+    if known.items is None or known.standing.state == "done":
+        return []
+    place = known.job.id.rpartition("/")[0]
+    every = counted(known.items.wanted, known.job.spec.item)
+    return [f"takes {len(one.items)} of {every} over from {place}/{one.fingerprint[:SHORT]}" for one in known.taken]
 
 
 def charges_words(charges: Charges, retries: RetrySettings) -> str:

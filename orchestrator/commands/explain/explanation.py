@@ -9,6 +9,7 @@ from pathlib import Path
 from orchestrator.backends.protocol import Ending
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
+from orchestrator.plan.growth import NONE, ItemCounts, TakenOver, counts_of
 from orchestrator.plan.job import Job, Standing
 from orchestrator.plan.slots import slot_words
 from orchestrator.schedule.failures import failure_of
@@ -57,6 +58,10 @@ class Explanation:
     """Attempt -> its folder."""
     slots: Sequence[str] = ()
     """What slots it waits for, and which jobs have them."""
+    items: ItemCounts | None = None
+    """How many items it has, and how many are missing; None: none that are counted for people."""
+    taken: Sequence[TakenOver] = ()
+    """What it takes over of finished jobs, while it is not done."""
 
     @property
     def accumulate(self) -> int:
@@ -75,6 +80,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
     attempts = [attempt for attempt in every if attempt.fingerprint == job.fingerprint]
     folders = {attempt.id: study.folder_of(attempt) for attempt in attempts}
     failed, failure = newest_failure(attempts, folders)
+    grown = study.growth().get(job.id, NONE)
     artifact, per_rank = "", None
     with contextlib.suppress(StoreError):
         artifact = study.store.locate(job.fingerprint) if standings[job.id].state == "done" else ""
@@ -96,6 +102,8 @@ def explanation_of(study: Study, job: Job) -> Explanation:
         failure=failure,
         now=now,
         folders=folders,
+        items=counts_of(job, grown, done=standings[job.id].state == "done"),
+        taken=grown.taken,
         slots=slot_words(job, others, study.cluster.slots) if ready and live else (),
     )
 
