@@ -10,8 +10,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.explain.explanation import Explanation, explanation_of, holds_up, what_next
 from orchestrator.commands.logs.log_reader import has_log
 from orchestrator.commands.options import JobArgument, JsonOption, LastRunOptions
-from orchestrator.plan.growth_show import items_json
-from orchestrator.plan.job import SHORT, Job
+from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.attempt_monitor import waiting_reason, waits_for
 from orchestrator.schedule.failures import trace_of
@@ -29,6 +28,8 @@ from workloads.contract.metrics import read_beat
 
 SHOWN = 6
 """Dependents that are printed; the others are counted."""
+SHOWN_ITEMS = 4
+"""Items, likewise."""
 
 
 def explain(
@@ -114,9 +115,9 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "failure": None
         if known.failure is None or known.failed is None
         else {"attempt": known.failed.id, **asdict(known.failure)},
+        "items": None if job.items is None else list(job.items),
+        "taken": [{"from": label, "items": list(items), "measured": alike} for label, items, alike in known.taken],
         "slots": list(known.slots),
-        "items": None if known.items is None else items_json(known.items),
-        "taken": [{"fingerprint": one.fingerprint, "items": list(one.items)} for one in known.taken],
         "next": what_next(known),
     }
 
@@ -128,7 +129,7 @@ def explain_text(known: Explanation) -> str:
     for label, standing in known.needs.items():
         words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
         lines.append(f"  needs {label}: {words}")
-    lines += [f"  {line}" for line in _taken_words(known)]
+    lines += [f"  {words}" for words in taken_words(known)]
     lines += [f"  waits for a slot of {words}" for words in known.slots]
     if known.needed_by:
         lines.append(f"  needed by {shortened(known.needed_by, SHOWN)}")
@@ -152,13 +153,14 @@ def explain_text(known: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _taken_words(known: Explanation) -> list[str]:
-    """From which finished jobs it takes items over: `takes 16 of 20 cases over from evaluate/return/0123456789ab`."""
-    if known.items is None or known.standing.state == "done":
-        return []
-    place = known.job.id.rpartition("/")[0]
-    every = counted(known.items.wanted, known.job.spec.item)
-    return [f"takes {len(one.items)} of {every} over from {place}/{one.fingerprint[:SHORT]}" for one in known.taken]
+def taken_words(known: Explanation) -> list[str]:
+    """`takes over 12 of 16 cases from evaluate/loop/ROW/s0 (0123456789ab): a, b and 10 more`, of each finished job."""
+    of = counted(len(known.job.items or ()), known.job.spec.item or "item")
+    return [
+        f"takes over {len(items)} of {of} from {label}: {shortened(items, SHOWN_ITEMS)}"
+        + ("" if alike else "; they are measured anew")
+        for label, items, alike in known.taken
+    ]
 
 
 def charges_words(charges: Charges, retries: RetrySettings) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from orchestrator.backends.protocol import Ending
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
-from orchestrator.plan.growth import NONE, ItemCounts, TakenOver, counts_of
-from orchestrator.plan.job import Job, Standing
+from orchestrator.plan.growth import NONE
+from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.slots import slot_words
 from orchestrator.schedule.failures import failure_of
 from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_by_attempts
@@ -56,12 +56,10 @@ class Explanation:
     now: float
     folders: Mapping[str, Path]
     """Attempt -> its folder."""
+    taken: Sequence[tuple[str, Sequence[str], bool]] = ()
+    """Label of a finished job, items that are taken over from it, whether they were measured alike."""
     slots: Sequence[str] = ()
     """What slots it waits for, and which jobs have them."""
-    items: ItemCounts | None = None
-    """How many items it has, and how many are missing; None: none that are counted for people."""
-    taken: Sequence[TakenOver] = ()
-    """What it takes over of finished jobs, while it is not done."""
 
     @property
     def accumulate(self) -> int:
@@ -80,8 +78,8 @@ def explanation_of(study: Study, job: Job) -> Explanation:
     attempts = [attempt for attempt in every if attempt.fingerprint == job.fingerprint]
     folders = {attempt.id: study.folder_of(attempt) for attempt in attempts}
     failed, failure = newest_failure(attempts, folders)
-    grown = study.growth().get(job.id, NONE)
     artifact, per_rank = "", None
+    growth = NONE if standings[job.id].state == "done" else study.growth(study.store.commits()).get(job.id, NONE)
     with contextlib.suppress(StoreError):
         artifact = study.store.locate(job.fingerprint) if standings[job.id].state == "done" else ""
     with contextlib.suppress(OrchestratorError):  # `plan` reports a batch that cannot be divided
@@ -102,10 +100,17 @@ def explanation_of(study: Study, job: Job) -> Explanation:
         failure=failure,
         now=now,
         folders=folders,
-        items=counts_of(job, grown, done=standings[job.id].state == "done"),
-        taken=grown.taken,
+        taken=[(_label_of(study, one.fingerprint), one.items, one.measured) for one in growth.taken],
         slots=slot_words(job, others, study.cluster.slots) if ready and live else (),
     )
+
+
+def _label_of(study: Study, fingerprint: str) -> str:
+    """The label of a finished job, with its fingerprint: one of an earlier plan may have the same label."""
+    try:
+        return f"{study.store.read(fingerprint).label} ({fingerprint[:SHORT]})"
+    except StoreError:
+        return fingerprint[:SHORT]
 
 
 def newest_failure(

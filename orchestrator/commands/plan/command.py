@@ -124,6 +124,8 @@ def say_what_is_missing(study: Study, standings: Mapping[str, Standing], *, may_
     def note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
 
+    if may_ask and plugin.local_share(study.cluster) is not None:
+        note("--ask-cluster asks nothing: the jobs run on this machine; name the cluster by --cluster")
     capacity = plugin.preview(run, note)
     if why := unrunnable(run.jobs, capacity):
         if plugin.local_share(study.cluster) is None and capacity is not None and capacity.is_all:
