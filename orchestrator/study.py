@@ -249,7 +249,7 @@ class Study:
             if now.state != "done":
                 counts = counts_of(self.plan.jobs[job_id], growth.get(job_id), done=False)
                 made[job_id] = counts.missing_share if counts is not None and linked else 1.0
-        return self.plan.workload.added_disk(self.plan, made) if made else {}
+        return self.plan.workload.added_disk(self.plan, made, keep_stable=self.cluster.keep_stable) if made else {}
 
     def stage_growth(self, standings: Mapping[str, Standing]) -> list[StageGrowth]:
         """What jobs reuse and make, by stage; `standings`: of the jobs in question, as `standings` has found them."""

@@ -19,7 +19,7 @@ from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.host.checkpoints import newest_checkpoint
 from orchestrator.host.code import copy_code
 
-SOON = {"RAY_gcs_rpc_server_reconnect_timeout_s": "6"}
+SOON = {"RAY_gcs_rpc_server_reconnect_timeout_s": "3"}
 """Of nodes: how long Ray looks for a head that has died; a minute by itself."""
 NAMES = ("left", "right")
 
