@@ -32,6 +32,7 @@ from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job, select, select_branches, select_cells
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.collect import case_values
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.study import Study, reopen_study
 from reports.input import CaseValues
 from reports.scoreboard import Scoreboard, scoreboard
@@ -174,10 +175,11 @@ class Results:
         """What `scores`, `cases` and `missing` are made from."""
         plan, standings = self.study.plan, self.study.standings()
         return case_values(
-            ArtifactReader(plan, self.study.store),
+            ArtifactReader(plan, self.study.store, ResultsCache.of(self.study.home)),
             standings,
             select_cells(plan, _texts(rows), _texts(seeds)),
             None if branches is None else select_branches(plan, _texts(branches)),
+            self.study.race,
         )
 
     def _folder(self, job: Job) -> str | None:

@@ -18,15 +18,18 @@ from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreEr
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.growth import FinishedItems, Growth
+from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of
+from orchestrator.plan.growth_show import StageGrowth, stage_growth
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import Patterns
 from orchestrator.plan.slots import check_slots
+from orchestrator.reporting.race_record import read_race
 from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -39,8 +42,10 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Matrix, ResolvedMatrix
 from orchestrator.store.location import StoreLocation
+from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
+from reports.input import Race
 from workloads.contract.planned import Estimate
 from workloads.runtime.masking import mask, secrets_of
 
@@ -121,6 +126,11 @@ class Study:
         """
         return read_registration(self.home, self.plan.profile)
 
+    @property
+    def race(self) -> Race | None:
+        """How far the race of its rows was at its last look; None: they did not race."""
+        return read_race(self.home, self.plan)
+
     def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:
         """The current state of every job, from commit records and the ledger.
 
@@ -141,19 +151,40 @@ class Study:
                 growth=self.growth(commits),
             )
 
-    def growth(self, commits: frozenset[str]) -> Mapping[str, Growth]:
-        """What finished jobs (`commits`) have of the items of each job that is not done, by job id."""
-        open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
-        if not open_:
-            return {}
-        finished = FinishedItems(commits, self._record)
-        return {job.id: finished.growth(job) for job in open_}
+    def growth(self, commits: frozenset[str] | None = None) -> Mapping[str, Growth]:
+        """What finished jobs have of the items of each job that is not done, by job id.
+
+        `commits`: of the finished jobs; None: of those that `standings` has found last.
+        """
+        commits = self._commits if commits is None else commits
+        if not self._grown or self._grown[-1][0] != commits:
+            open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
+            finished = FinishedItems(commits if open_ else (), self._record)
+            self._grown[:] = [(commits, {job.id: finished.growth(job) for job in open_})]
+        return self._grown[-1][1]
+
+    @property
+    def _commits(self) -> frozenset[str]:
+        """Those that `standings` has found last."""
+        return self._grown[-1][0] if self._grown else self.store.commits()
+
+    @cached_property
+    def _grown(self) -> list[tuple[frozenset[str], Mapping[str, Growth]]]:
+        """The newest answer of `growth`, and what it is of."""
+        return []
+
+    @cached_property
+    def _records(self) -> dict[str, Commit]:
+        """Commit records that were read: none ever changes."""
+        return {}
 
     def _record(self, fingerprint: str) -> Commit | None:
-        try:
-            return self.store.read(fingerprint)
-        except StoreError:
-            return None
+        if fingerprint not in self._records:
+            try:
+                self._records[fingerprint] = self.store.read(fingerprint)
+            except StoreError:
+                return None
+        return self._records[fingerprint]
 
     def result_of(self, job: Job) -> Path:
         """The folder of a job's result.
@@ -202,9 +233,42 @@ class Study:
         ahead = {job_id for job_id, now in standings.items() if now.state in AHEAD}
         return self.forecaster(measured=bool(ahead)).forecast(ahead, self.capacity, live)
 
-    def forecaster(self, *, measured: bool = True) -> Forecaster:
-        """What estimates the durations of jobs; `measured`: from those of the ledger, too."""
-        return Forecaster(self.plan, self.durations() if measured else (), self.cluster.backend)
+    def older_results(self) -> OlderResults | None:
+        """Results of an older version, in a store that has none of this plan; None: there are none."""
+        own = frozenset(job.fingerprint for job in self.plan.jobs.values())
+        return older_results(self._commits, own, self._record)
+
+    def added_disk(self, standings: Mapping[str, Standing]) -> Mapping[str, int]:
+        """What -> bytes that jobs which are not done will add to the disk or bucket; {}: nothing, or not known.
+
+        `standings`: of the jobs in question, as `standings` has found them.
+        """
+        growth, linked = self.growth(), self.store_location.kind == "files"
+        made: dict[str, float] = {}
+        for job_id, now in standings.items():
+            if now.state != "done":
+                counts = counts_of(self.plan.jobs[job_id], growth.get(job_id), done=False)
+                made[job_id] = counts.missing_share if counts is not None and linked else 1.0
+        return self.plan.workload.added_disk(self.plan, made) if made else {}
+
+    def stage_growth(self, standings: Mapping[str, Standing]) -> list[StageGrowth]:
+        """What jobs reuse and make, by stage; `standings`: of the jobs in question, as `standings` has found them."""
+        ahead = any(now.state != "done" for now in standings.values())
+        return stage_growth(self.plan.jobs, standings, self.growth(), self.forecaster(measured=ahead))
+
+    def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
+        """What estimates the durations of jobs, of what is left of them.
+
+        Args:
+            measured: from durations of the ledger, too.
+            anew: as if nothing were done.
+        """
+        durations = self.durations() if measured else ()
+        done = frozenset[str]() if anew else self._commits
+        grown = {} if anew else self.growth()
+        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        left = work_left(lambda job: grown.get(job.id, NONE), shorter)
+        return Forecaster(self.plan, durations, self.cluster.backend, left)
 
     @property
     def capacity(self) -> Capacity:

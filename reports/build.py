@@ -7,15 +7,17 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from reports.against import ResultsComparison, comparison_json
 from reports.analysis import analyse
 from reports.comparable import violations
-from reports.figures.style import recorded
+from reports.figures.style import drawn, recorded
 from reports.forms.against_text import against_md
 from reports.forms.forms import forms
 from reports.input import NUMBERS, PAGE, RESULTS, ReportInput
 from reports.json_text import indented, pieces
-from reports.page.page import page
+from reports.page.page import load_templates, page
 from reports.report_json import report_json
 from reports.results_csv import results_pieces
 
@@ -57,6 +59,16 @@ def build(
     for name, temporary in written.items():
         temporary.replace(folder / name)
     return list(files)
+
+
+def warm_up() -> None:
+    """Do once what takes this process longer the first time: importing this did, compiling templates, loading fonts."""
+
+    def draw(figure: Figure) -> None:
+        figure.subplots().set_title("0")
+
+    load_templates()
+    drawn(1.0, 1.0, draw)
 
 
 def _written(path: Path, content: Iterable[bytes]) -> Path:

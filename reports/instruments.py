@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from reports.columns import Columns, MeasureOfCase
 from reports.comparable import violated, violations
 from reports.input import CaseValues
 from reports.spec import InstrumentSpec
-from reports.statistics.agreement import pearson
+from reports.statistics.agreement import mean_ranks_of_many, pearson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,8 +128,7 @@ def _agreement(
         b=names[1],
         n=len(both),
         pearson=float(pearson(x, y)),
-        # Ranks by sorting: `agreement.spearman` compares all pairs, which is too slow for thousands of cases.
-        spearman=float(pearson(rankdata(x), rankdata(y))),
+        spearman=float(pearson(mean_ranks_of_many(x), mean_ranks_of_many(y))),
         a_mean=float(x.mean()) if len(both) else float("nan"),
         b_mean=float(y.mean()) if len(both) else float("nan"),
         only_a=len(a) - len(both),

@@ -171,6 +171,7 @@ class Settings:
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = True
     keep: Any = "weights"
+    keep_stable: bool = True
     paths: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -205,6 +206,7 @@ class Toy:
         budget: Budget | None = None,
         first: First | None = None,
         on_accepted: Callable[[], None] = lambda: None,
+        on_settled: Callable[[], None] = lambda: None,
     ) -> RunResult:
         self.backend = None
 
@@ -236,6 +238,7 @@ class Toy:
                 budget=budget,
                 first=first,
                 on_accepted=on_accepted,
+                on_settled=on_settled,
             )
 
     def note(self, verb: channel.Verb, labels: Sequence[str], *, now: bool = False) -> None:

@@ -23,6 +23,7 @@ from orchestrator.host.environment import NOTHING_MORE, JobVariables
 from orchestrator.host.machine import VISIBLE, machine_cpus, machine_devices, machine_gib
 from orchestrator.host.warm_server import COMMAND
 from orchestrator.plan.job import Job
+from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import Cluster, SectionSource
 from orchestrator.store.location import StoreLocation
 
@@ -36,6 +37,8 @@ class BackendContext:
     store: StoreLocation
     stages: tuple[str, ...] = ()
     """Stages of the plan, in order."""
+    resources: Mapping[str, Resources] = field(default_factory=dict)
+    """Stage -> what a job of it needs."""
     grace_s: float = 20.0
     """Between being asked to stop and being killed."""
     idle_s: float = 60.0

@@ -3,6 +3,7 @@
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import BranchesOption, JsonOption, PlanOptions, RowsOption
 from orchestrator.errors import PlanError
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.forecast import AHEAD
 from orchestrator.plan.forecast_show import duration_words
 from orchestrator.plan.select import select
@@ -31,6 +33,8 @@ CPUS_A_DEVICE = 16
 MEMORY_GIB = 1e9
 """Of a simulated host: memory is no limit."""
 MIX_HOSTS = "8x8"
+MOST_UNITS = 2_000_000
+"""Cpus, and devices, of all hosts together: each is a number in memory."""
 
 HostsOption = Annotated[
     list[str] | None,
@@ -79,6 +83,9 @@ def simulate(
     The schedule is made by the code that places the jobs of a run, from the estimates that `plan` shows. It changes
     nothing, and needs none of the hosts.
     """
+    for again, number in Counter(hosts or ()).items():
+        if number > 1:
+            raise PlanError(f"--hosts {again} is given twice; compare different hosts")
     if mix is None:
         study = options.open(rows=rows)
         limits: Mapping[str, int] = study.cluster.slots
@@ -90,6 +97,15 @@ def simulate(
 
         if mix not in MIXES:
             raise PlanError(f"no mix {mix!r}; allowed: {', '.join(MIXES)}")
+        told = {
+            "--rows": rows,
+            "--branches": branches,
+            "--all": every,
+            "--wrong": wrong,
+            "KEY=VALUE": options.overrides,
+        }
+        if of_study := [name for name, value in told.items() if value]:
+            raise PlanError(f"--mix takes the place of the study, so {', '.join(of_study)} would change nothing")
         given = [(text, parsed_hosts(text)) for text in hosts or (MIX_HOSTS,)]
         draw, name, limits = MIXES[mix], f"mix {mix}", {}
     with told_if_slow(lambda text: print(text, file=sys.stderr), "simulating"):
@@ -143,7 +159,7 @@ def parsed_hosts(text: str) -> list[HostShare]:
     """The hosts of `--hosts`.
 
     Raises:
-        PlanError: it is not `COUNTxDEVICES[xCPUS]`.
+        PlanError: it is not `COUNTxDEVICES[xCPUS]`, or that is more than can be simulated.
     """
     found = HOSTS.fullmatch(text.strip())
     if found is None:
@@ -152,6 +168,9 @@ def parsed_hosts(text: str) -> list[HostShare]:
     cpus = int(found[3]) if found[3] else CPUS_A_DEVICE * devices
     if not cpus:
         raise PlanError(f"--hosts {text!r}: hosts without devices need a number of cpus, such as {count}x0x64")
+    if count * max(cpus, devices) > MOST_UNITS:
+        much = f"{count * devices:,} devices and {count * cpus:,} cpus"
+        raise PlanError(f"--hosts {text!r} has {much}; allowed: at most {MOST_UNITS:,} of each")
     share = HostShare(name="", cpus=cpus, devices=devices, memory_gib=MEMORY_GIB, group="cluster")
     return [replace(share, name=f"host-{n}") for n in range(count)]
 
@@ -169,7 +188,10 @@ def _study_jobs(
     """The study's jobs by the seed of their durations."""
     from orchestrator.schedule.simulation import SimulatedJob, drawn_apart
 
-    standings, forecaster = study.standings(), study.forecaster()
+    standings, forecaster = study.standings(), study.forecaster(anew=every)
+    chosen = [
+        job for job in study.plan.jobs.values() if job.id in selected and (every or standings[job.id].state in AHEAD)
+    ]
     jobs = [
         SimulatedJob(
             id=job.id,
@@ -179,9 +201,8 @@ def _study_jobs(
             estimate=estimate,
             inputs=job.inputs,
         )
-        for job in study.plan.jobs.values()
-        if job.id in selected and (every or standings[job.id].state in AHEAD)
-        for estimate in [forecaster.of(job)]
+        for job in as_chained(chosen, shorter_jobs(chosen))
+        for estimate in [forecaster.of(study.plan.jobs[job.id])]
     ]
     if not jobs:
         raise PlanError("nothing is left to run; --all simulates all jobs, as if nothing were done")

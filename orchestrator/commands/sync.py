@@ -14,7 +14,7 @@ def sync(overrides: Overrides = None, *, options: LastRunOptions, as_json: JsonO
 
     It can be repeated, also to an empty server, but not during a run, which sends its results itself.
     """
-    from orchestrator.commands.run.run_study import report_of
+    from orchestrator.commands.run.report import report_of
     from orchestrator.tracking.mlflow.sync import sync as sync_all
 
     def say(text: str) -> None:

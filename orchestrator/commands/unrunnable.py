@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from orchestrator.backends.plugin import SiteCapacity
 from orchestrator.backends.protocol import HostShare
 from orchestrator.plan.job import Job
-from orchestrator.schedule.misfits import why_unplaceable
+from orchestrator.schedule.misfits import Misfits, why_uneven
 
 NOTHING = HostShare(name="none", cpus=0, devices=0, memory_gib=0.0)
 """In the place of the hosts of a site that has none: a job is unplaceable compared with some host only."""
@@ -15,9 +15,12 @@ def unrunnable(jobs: Iterable[Job], capacity: SiteCapacity | None) -> str:
     """Which stage no host can run, and what to do; empty: each job fits on one, or the hosts are not known."""
     if capacity is None:
         return ""
-    found: dict[str, str] = {}
-    for stage, resources in dict.fromkeys((job.stage, job.resources) for job in jobs):
-        why = why_unplaceable(resources, stage, capacity.hosts or (NOTHING,))
+    kinds = dict.fromkeys((job.stage, job.resources) for job in jobs)
+    if uneven := next(filter(None, (why_uneven(resources, stage) for stage, resources in kinds)), ""):
+        return uneven
+    found, misfits = dict[str, str](), Misfits(capacity.hosts or (NOTHING,))
+    for stage, resources in kinds:
+        why = misfits.why_unplaceable(resources, stage)
         if why is not None:
             found.setdefault(stage, why.replace("resources.STAGE", f"resources.{stage}"))
     if not found:

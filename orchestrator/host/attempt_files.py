@@ -9,6 +9,7 @@ What is fetched: the plain files in an attempt's folder. Checkpoints are in fold
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ LARGEST = 64 << 20
 """Bytes of a file that is fetched; one that grows (a log, metrics) may have more."""
 GROWING = (".jsonl", ".txt")
 """Files that are written at their end; others are replaced as a whole."""
+
+_ENDED_ON = re.compile(re.escape(ENDED).replace(r"\.", r"-n\d+\.", 1))
+"""Of a node that does not lead (`exchange.node_file`)."""
 
 Have = Mapping[str, Sequence[Any]]
 """Name -> version and bytes of what has arrived of a file."""
@@ -61,7 +65,7 @@ def _of_attempt(folder: Path, have: Have, share: int) -> dict[str, Any]:
         if not growing and about.st_size > LARGEST:
             problems[name] = f"has {about.st_size >> 20} MiB; at most {LARGEST >> 20} are fetched"
             continue
-        if name == ENDED and rest:
+        if _is_ending(name) and rest:
             continue
         seen, arrived = have.get(name, ("", 0))
         begun = seen == version and arrived <= about.st_size
@@ -87,6 +91,11 @@ def _of_attempt(folder: Path, have: Have, share: int) -> dict[str, Any]:
     return {"pieces": pieces, "rest": rest, "problems": problems}
 
 
+def _is_ending(name: str) -> bool:
+    """Whether it is the `ended.json` of a node."""
+    return name == ENDED or _ENDED_ON.fullmatch(name) is not None
+
+
 def _plain_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Name and state of the files that are fetched: the small and replaced ones first, `ended.json` last."""
     found = []
@@ -96,7 +105,7 @@ def _plain_files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                 about = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(about.st_mode) and PLAIN_NAME.fullmatch(entry.name):
                     found.append((entry.name, about))
-    yield from sorted(found, key=lambda one: (one[0] == ENDED, one[0].endswith(GROWING), one[1].st_size, one[0]))
+    yield from sorted(found, key=lambda one: (_is_ending(one[0]), one[0].endswith(GROWING), one[1].st_size, one[0]))
 
 
 @dataclass(kw_only=True)

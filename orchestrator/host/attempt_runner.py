@@ -251,9 +251,10 @@ class AttemptRunner:
         self._fork(attempt)
 
     def _take_and_prepare(self, attempt: HostAttempt) -> NodeFailure | None:
-        if self._context.scratch is not None:
-            self._context.scratch.take(attempt.work)
-        return prepare(attempt, self._context.store, lambda: self._abandoned(attempt))
+        scratch = self._context.scratch
+        if scratch is not None:
+            scratch.take(attempt.work)
+        return prepare(attempt, self._context.store, lambda: self._abandoned(attempt), apart=scratch is not None)
 
     def _fork(self, attempt: HostAttempt) -> None:
         """Fork the ranks once both request and server are ready; called when either becomes so, and idempotent."""
@@ -329,6 +330,7 @@ class AttemptRunner:
                 submission=attempt.submission,
                 inputs=attempt.inputs,
                 taken=attempt.taken,
+                origins=attempt.origins,
                 result=replace(outcome, cost={**outcome.cost, **peak}),
                 provenance=self._context.provenance,
                 started=attempt.started or ended,

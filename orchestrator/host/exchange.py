@@ -19,7 +19,7 @@ class Meeting(TypedDict):
     address: str
     port: int
     resume: str | None
-    """The checkpoint that all nodes resume from."""
+    """The checkpoint that all nodes resume from, on the leading node."""
 
 
 class NodeEnd(TypedDict):

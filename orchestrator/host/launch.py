@@ -17,8 +17,9 @@ from orchestrator.host.exchange import Meeting
 from orchestrator.host.log_collector import LogCollector
 from orchestrator.host.machine import LOOPBACK, interface_of
 from orchestrator.host.multi_node import NodeFailure, NodeRanks, await_meeting
-from orchestrator.host.stored_checkpoints import bring_checkpoints
+from orchestrator.host.stored_checkpoints import bring_checkpoint, bring_checkpoints, offer_checkpoint
 from orchestrator.host.warm_server import WarmServer
+from orchestrator.store.lineage import made_in
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
 
@@ -29,23 +30,34 @@ INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 """By which the libraries that ranks meet with choose the network interface on which they listen."""
 
 
-def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -> NodeFailure | None:
+def prepare(
+    attempt: HostAttempt, store: Store, abandoned: Callable[[], bool], *, apart: bool = False
+) -> NodeFailure | None:
     """Fetch inputs and checkpoints, and write this node's request.json; returns why the attempt has ended already.
 
     Sets `inputs`, `request` and, on a node that does not lead, `rendezvous` of the attempt.
+
+    Args:
+        attempt: of which nothing has begun.
+        store: of the study.
+        abandoned: whether the attempt has been ended meanwhile.
+        apart: no other node sees the attempts' folders of this one.
 
     Raises:
         StoreError, OSError: an input is missing, or the disk cannot be written.
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"], attempt.fetched)
-    finished, attempt.taken = fetch_finished(store, attempt.submission.get("taken", {}), attempt.fetched)
-    raw, ranks = attempt.submission["request"], attempt.ranks
-    resume = raw["resume"]
-    if store.checkpoints is not None and ranks.leads:
-        whole, home = attempt.whole_checkpoints, attempt.work.parents[2]
-        newest = bring_checkpoints(store.checkpoints, home, raw["fingerprint"], whole=whole)
+    finished, attempt.taken, attempt.origins = fetch_finished(
+        store, attempt.submission.get("taken", {}), attempt.fetched
+    )
+    raw, ranks, stored = attempt.submission["request"], attempt.ranks, store.checkpoints
+    resume, fingerprint, home = raw["resume"], raw["fingerprint"], attempt.work.parents[2]
+    if stored is not None and (ranks.leads or apart):  # one node at a time writes into a folder that they share
+        newest = bring_checkpoints(stored, home, fingerprint, whole=attempt.whole_checkpoints)
         resume = None if newest is None else str(newest.path)
+        if newest is not None and ranks.leads and ranks.nodes > 1:
+            offer_checkpoint(stored, fingerprint, newest)
     request = {
         **raw,
         "inputs": folders,
@@ -61,7 +73,9 @@ def prepare(attempt: HostAttempt, store: Store, abandoned: Callable[[], bool]) -
             return NodeFailure(node=ranks.node, ending="interrupted", detail="ended before it began")
         if isinstance(meeting, NodeFailure):
             return meeting
-        request["resume"] = meeting["resume"]
+        request["resume"] = there = meeting["resume"]
+        if stored is not None and there is not None:
+            request["resume"] = str(bring_checkpoint(stored, home, fingerprint, Path(there)))
         attempt.rendezvous = meeting["address"], meeting["port"]
     path = attempt.work / ranks.file("request.json")
     request_from(request, str(path)).write(path)
@@ -93,8 +107,10 @@ def fetch_inputs(
 
 def fetch_finished(
     store: Store, taken: Mapping[str, Mapping[str, Any]], fetched: list[Path]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Fetch finished jobs from which items are taken over: `Request.finished`, and fingerprint -> manifest.
+) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """Fetch finished jobs from which items are taken over.
+
+    Returns `Request.finished`; fingerprint -> manifest; item -> manifest of the artifact in which it was made.
 
     One that is gone meanwhile is left out, and its items are made again.
 
@@ -105,13 +121,15 @@ def fetch_finished(
     """
     finished: list[dict[str, Any]] = []
     manifests: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for fingerprint, about in taken.items():
         with suppress(ArtifactMissing):
-            manifest, folder = store.read(fingerprint).manifest, store.fetch(fingerprint)
+            commit, folder = store.read(fingerprint), store.fetch(fingerprint)
             fetched.append(folder)
-            manifests[fingerprint] = manifest
+            manifests[fingerprint] = commit.manifest
+            origins |= made_in(commit, about["items"])
             finished.append({"folder": str(folder), **about})
-    return finished, manifests
+    return finished, manifests, origins
 
 
 def start_ranks(

@@ -59,12 +59,39 @@ def bring_checkpoints(stored: CheckpointStore, home: Path, fingerprint: str, *, 
     return newest_checkpoint(home, fingerprint)
 
 
+def offer_checkpoint(stored: CheckpointStore, fingerprint: str, newest: CheckpointRef) -> None:
+    """Upload a checkpoint on this machine, unless it is stored: other nodes of the attempt are to download it.
+
+    Raises:
+        OSError, StoreError: the store does not respond.
+    """
+    one = StoredCheckpoint(fingerprint=fingerprint, attempt=newest.attempt, step=newest.step)
+    if one not in stored.complete(fingerprint):
+        stored.upload(one, newest.path)
+
+
+def bring_checkpoint(stored: CheckpointStore, home: Path, fingerprint: str, there: Path) -> Path:
+    """The checkpoint that the leading node has at `there`, on this machine; downloaded if it is not here yet.
+
+    Raises:
+        ArtifactMissing: the store does not have it.
+        OSError, StoreError: the store does not respond, or the disk cannot be written.
+    """
+    attempt, step = there.parent.parent.name, int(there.name.removeprefix("step-"))
+    folder = attempt_folder(home, fingerprint, attempt) / "checkpoints" / there.name
+    if not is_complete(folder):
+        _download(stored, StoredCheckpoint(fingerprint=fingerprint, attempt=attempt, step=step), folder)
+    return folder
+
+
 def _download(stored: CheckpointStore, one: StoredCheckpoint, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         stored.download(one, temporary)
         point("checkpoint.downloaded")
+        if is_complete(folder):
+            return  # another node of the attempt, on this machine, was faster
         shutil.rmtree(folder, ignore_errors=True)  # torn
         temporary.rename(folder)
     finally:

@@ -12,13 +12,14 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import (
+    BASE_DIGITS,
     Fingerprints,
     Hash,
     config_of,
     content_of,
-    digest_of_items,
     identity_of,
     joined,
+    own_of,
     selected,
 )
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
@@ -128,7 +129,7 @@ class _Config:
     """What the fingerprint covers: of a job with items, without what it ignores and measures with."""
     measured: str = ""
     """Digest of what its items are measured with."""
-    items: Items | None = None
+    items: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
@@ -153,6 +154,12 @@ class _Kind:
         self.needs = tuple(_inputs(workload, self.spec, self.branch))
         self.start: Hash | None = None
         """Of its fingerprints, once it has a job."""
+        self.by_base: list[int] = []
+        """Numbers of the needs for which their base stands in a fingerprint, instead of their own."""
+        self.chosen: list[tuple[int, tuple[str, ...]]] = []
+        """Numbers of the needs for which certain items stand, and these."""
+        self.own: bytes | None = None
+        """What its fingerprints cover besides their base; None: its jobs have no items."""
         self.shared: dict[str, Any] = {}
         """The fields that all its jobs share."""
 
@@ -166,10 +173,10 @@ class _Builder:
         self._fingerprints = Fingerprints()
         self._kinds: dict[tuple[int, int, int, int], list[_Kind]] = {}
         self._configs: dict[tuple[str, int, int], _Config] = {}
-        self._items: dict[tuple[int, ...], tuple[dict[str, str], str]] = {}
-        """What jobs read, and the items of their inputs -> their items with contents, and the digest of these."""
+        self._items: dict[int, tuple[dict[str, str], bytes]] = {}
+        """What jobs read -> their items with contents, and what a fingerprint covers of these."""
         self._selected: dict[tuple[str, int], str] = {}
-        """Base and items of an input, and what a job reads of them -> what stands for it in a fingerprint."""
+        """Fingerprint of an input, and which of its items a job reads -> what stands for it in a fingerprint."""
         self._jobs: dict[str, Job] = {}
         self._others: dict[str, list[str]] = {}
         """Job id -> cells after the first."""
@@ -211,16 +218,19 @@ class _Builder:
     def _job(self, cell: Cell, kind: _Kind, ids: Mapping[str, str]) -> str:
         """Id of one job of a cell; its dependencies are in `ids`."""
         jobs = self._jobs
-        if kind.start is None:
-            self._begin(kind)
-        seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
         inputs = {stage: ids[need] for stage, need in kind.needs}
-        read = [self._read_of(kind, stage, jobs[need]) for stage, need in inputs.items()]
-        fingerprint = self._fingerprints.finish(kind.start, seed, kind.branch, read, smoke)
-        items: dict[str, str] | None = None
-        if kind.read.items is not None:
-            items, listed = self._contents(kind, {stage: jobs[need] for stage, need in inputs.items()})
-            fingerprint = joined(fingerprint, kind.read.measured, listed)
+        read = [jobs[need] for need in inputs.values()]
+        if kind.start is None:
+            self._begin(kind, read)
+        seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
+        stands = [need.fingerprint for need in read]
+        for nth in kind.by_base:
+            stands[nth] = stands[nth][-BASE_DIGITS:]
+        for nth, names in kind.chosen:
+            stands[nth] = self._selected_of(kind, read[nth], names)
+        fingerprint = self._fingerprints.finish(kind.start, seed, kind.branch, stands, smoke)
+        if kind.own is not None:
+            fingerprint = joined(fingerprint, kind.own)
         job_id = f"{kind.name}/{fingerprint[:SHORT]}"
         known = jobs.get(job_id)
         if known is None:
@@ -233,7 +243,6 @@ class _Builder:
                     "seed": seed,
                     "inputs": inputs,
                     "cells": (cell.id,),
-                    "items": items,
                 }
             )
         elif known.fingerprint == fingerprint:
@@ -245,38 +254,24 @@ class _Builder:
             )
         return job_id
 
-    def _read_of(self, kind: _Kind, stage: str, need: Job) -> str:
-        """What stands for an input in a job's fingerprint."""
-        if need.items is None or stage not in kind.read.named:
-            return need.fingerprint
-        if stage not in kind.read.reads:
-            return need.base
-        names = kind.read.reads[stage]
-        known = self._selected.get((need.fingerprint, id(names)))
-        if known is None:
-            known = selected(need.base, _contents_of(need, names, kind.name))
-            self._selected[need.fingerprint, id(names)] = known
-        return known
+    def _begin(self, kind: _Kind, needs: Sequence[Job]) -> None:
+        """What its first job needs of a kind; one of rows that are not planned has none.
 
-    def _contents(self, kind: _Kind, inputs: Mapping[str, Job]) -> tuple[dict[str, str], str]:
-        """The items of a job with their contents, and the digest of these."""
-        assert kind.read.items is not None
-        key = (id(kind.read), *(id(need.items) for need in inputs.values()))
-        known = self._items.get(key)
-        if known is None:
-            items = {}
-            for name, reads in sorted(kind.read.items.items()):
-                read = {
-                    stage: _contents_of(inputs[stage], names, f"{kind.name}, item {name}")
-                    for stage, names in reads.items()
-                    if inputs[stage].items is not None
-                }
-                items[name] = content_of(name, read)
-            known = self._items[key] = (items, digest_of_items(items))
-        return known
-
-    def _begin(self, kind: _Kind) -> None:
-        """What its first job needs of a kind; one of rows that are not planned has none."""
+        Args:
+            needs: the inputs of that job. Those of the others have the same items: cells of a kind have equal controls.
+        """
+        for nth, ((stage, _), need) in enumerate(zip(kind.needs, needs, strict=True)):
+            if need.items is not None and stage in kind.read.reads:
+                kind.chosen.append((nth, kind.read.reads[stage]))
+            elif need.items is not None and stage in kind.read.named:
+                kind.by_base.append(nth)
+        items = None
+        if kind.read.items is not None:
+            known = self._items.get(id(kind.read))
+            if known is None:
+                contents = _contents(kind, {stage: need for (stage, _), need in zip(kind.needs, needs, strict=True)})
+                known = self._items[id(kind.read)] = contents, own_of(kind.read.measured, contents)
+            items, kind.own = known
         kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.read.made, kind.row)
         kind.shared = {
             **dict.fromkeys(_FIELDS),
@@ -288,9 +283,19 @@ class _Builder:
             "smoke": self._smoke and kind.spec.smoke,
             "revisions": kind.revisions,
             "workload": self._workload_name,
+            "items": items,
             "measured": kind.read.measured,
             "reads": kind.read.reads,
+            "item_reads": kind.read.items or {},
         }
+
+    def _selected_of(self, kind: _Kind, need: Job, names: tuple[str, ...]) -> str:
+        """What stands for an input of which a job reads these items, in its fingerprint."""
+        known = self._selected.get((need.fingerprint, id(names)))
+        if known is None:
+            known = selected(need.base, _contents_of(need, names, kind.name))
+            self._selected[need.fingerprint, id(names)] = known
+        return known
 
     def check(self, cells: Iterable[Cell]) -> None:
         """Refuse cells that could not be planned.
@@ -338,7 +343,7 @@ class _Builder:
         """The config of a step; a smoke job has no items, since its result counts for none."""
         stage, branch, _ = step
         smoke = self._smoke and stage.smoke
-        items = None if smoke else self._workload.items(stage, branch, controls, section)
+        items = None if smoke else _sorted(self._workload.items(stage, branch, controls, section))
         read = {} if smoke else self._workload.reads(stage, controls)
         reads = {need: tuple(sorted(names)) for need, names in read.items()}
         if items is not None:
@@ -356,6 +361,25 @@ class _Builder:
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
+
+
+def _sorted(items: Items | None) -> Mapping[str, Mapping[str, tuple[str, ...]]] | None:
+    if items is None:
+        return None
+    return {item: {need: tuple(sorted(names)) for need, names in reads.items()} for item, reads in items.items()}
+
+
+def _contents(kind: _Kind, inputs: Mapping[str, Job]) -> dict[str, str]:
+    """The items of jobs of a kind, with their contents."""
+    found: dict[str, str] = {}
+    for name, reads in sorted((kind.read.items or {}).items()):
+        read = {
+            stage: _contents_of(inputs[stage], names, f"{kind.name}, item {name}")
+            for stage, names in reads.items()
+            if inputs[stage].items is not None
+        }
+        found[name] = content_of(name, read)
+    return found
 
 
 def _contents_of(need: Job, names: Iterable[str], reader: str) -> dict[str, str]:

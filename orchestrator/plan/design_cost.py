@@ -32,8 +32,8 @@ class DesignCost:
 class DesignCosts:
     """What designs would cost, by the estimates of a plan.
 
-    A seed more: its trainings, and their evaluation on every branch. Scenes more: the branch is evaluated again in all
-    seeds, in proportion to its scenes; where trainings read the section that sets them, everything runs again.
+    A seed more: its trainings, and their evaluation on every branch. Scenes more: the branch is evaluated in all seeds,
+    on the new scenes alone if its jobs have items; where trainings read the key that sets them, everything runs again.
 
     Args:
         plan: the whole matrix, with at least one seed.
@@ -54,6 +54,8 @@ class DesignCosts:
         self._seed = sums[True, "rest"].times(1 / seeds)
         self._seed_on_branch = sums[True, "branch"].times(1 / seeds)
         self._shared, self._shared_on_branch = sums[False, "rest"], sums[False, "branch"]
+        self.grows = all(job.items is not None for job in plan.jobs.values() if job.branch == branch)
+        """Whether more scenes leave those that are there as they are."""
         known = plan.workload.scenes(plan.cells).get(branch)
         self.trains_again = known is not None and _training_reads(plan, of_seed, known.key)
         """Whether more scenes make every training run again."""
@@ -63,15 +65,14 @@ class DesignCosts:
     def added(self, seeds: int, scenes: int) -> DesignCost:
         """What a design takes beyond what is done."""
         share = scenes / self._scenes
-        more_scenes = scenes > self._scenes
-        again = not self._done or (more_scenes and self.trains_again)
+        again = not self._done or (scenes > self._scenes and self.trains_again)
         new_seeds = seeds if again else max(0, seeds - self._done)
-        branch_seeds = seeds if again or more_scenes else new_seeds
-        found = self._seed.times(new_seeds) + self._seed_on_branch.times(branch_seeds * share)
+        found = self._seed.times(new_seeds) + self._seed_on_branch.times(new_seeds * share)
         if again:
-            found += self._shared
-        if again or more_scenes:
-            found += self._shared_on_branch.times(share)
+            return found + self._shared + self._shared_on_branch.times(share)
+        if scenes > self._scenes:
+            more = share - 1.0 if self.grows else share
+            found += self._seed_on_branch.times((seeds - new_seeds) * more) + self._shared_on_branch.times(more)
         return found
 
 
@@ -85,13 +86,28 @@ def _of_seed(plan: Plan) -> frozenset[str]:
 
 
 def _training_reads(plan: Plan, of_seed: frozenset[str], key: str) -> bool:
-    """Whether a job without a branch, of a seed, depends on the section of `key` (`controls.SECTION.KEY`)."""
-    section = key.split(".")[1] if key.startswith("controls.") else ""
-    reads: set[str] = set()
-    for job in plan.jobs.values():
-        if section in job.config or reads.intersection(job.inputs.values()):
-            reads.add(job.id)
-    return any(plan.jobs[one].branch is None for one in reads & of_seed)
+    """Whether a job without a branch, of a seed, depends on `key` (`controls.SECTION.KEY`)."""
+    path = key.removeprefix("controls.")
+    section, _, name = path.partition(".")
+    made: set[str] = set()
+    """Jobs whose items, or which themselves, are made in another way with another value."""
+    whole: set[str] = set()
+    """Those, and jobs that have other items."""
+    for job in plan.jobs.values():  # dependencies first
+        read = name in job.config.get(section, {})
+        ignored = job.items is not None and not {section, path}.isdisjoint(job.spec.ignored)
+        of_items = {need for stage, need in job.inputs.items() if _reads_items(job, stage, plan.jobs[need])}
+        rest = set(job.inputs.values()) - of_items
+        if (read and not ignored) or not made.isdisjoint(of_items) or not whole.isdisjoint(rest):
+            made.add(job.id)
+        if job.id in made or (read and job.items is not None):
+            whole.add(job.id)
+    return any(plan.jobs[one].branch is None for one in made & of_seed)
+
+
+def _reads_items(job: Job, stage: str, need: Job) -> bool:
+    """Whether a job depends on items of an input, and not on which it has."""
+    return need.items is not None and (job.items is not None or stage in job.reads)
 
 
 def _cost(job: Job, forecaster: Forecaster) -> DesignCost:

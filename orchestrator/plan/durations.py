@@ -40,6 +40,8 @@ class Duration:
     """Of that estimate."""
     p95_s: float | None = None
     """Its 95 % quantile; None: not known."""
+    share: float = 1.0
+    """Of a whole job's time, where it made a part of its items and its FLOPs are not known."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class MeasuredDurations:
         stages = self.by_kind.setdefault(one.kind, {})
         for key in comparable(one.stage, one.smoke, one.profile, one.flops):
             stage = stages.setdefault(key, StageDurations())
-            stage.add(one.branch, one.row, one.seconds, one.devices, one.flops)
+            stage.add(one.branch, one.row, one.seconds / one.share, one.devices, one.flops)
             self.version += stage.needs_fit()
 
     @property

@@ -73,6 +73,8 @@ def identity_of(stage: StageSpec, config: Mapping[str, Any]) -> tuple[dict[str, 
         }
         if late := {key: values[key] for key, path in paths.items() if path in stage.measuring}:
             measured[section] = late
+    if stage.measuring_revision > 1:
+        measured["revision"] = stage.measuring_revision
     return made, measured
 
 
@@ -94,17 +96,17 @@ def with_items(base: str, measured: str, contents: Mapping[str, str]) -> str:
         measured: digest of what they are measured with.
         contents: item -> content.
     """
-    return joined(base, measured, digest_of_items(contents))
+    return joined(base, own_of(measured, contents))
 
 
-def digest_of_items(contents: Mapping[str, str]) -> str:
-    """A digest of a set of items."""
-    return digest(dict(contents))
+def own_of(measured: str, contents: Mapping[str, str]) -> bytes:
+    """What the fingerprints of jobs with these items cover besides their base."""
+    return f"{measured}{digest(dict(contents))}".encode()
 
 
-def joined(base: str, measured: str, items: str) -> str:
-    """`with_items` of a digest that is known."""
-    return sha256(f"{base}{measured}{items}".encode()).hexdigest()[:BASE_DIGITS] + base[:BASE_DIGITS]
+def joined(base: str, own: bytes) -> str:
+    """`with_items` of what is known (`own_of`)."""
+    return sha256(base.encode() + own).hexdigest()[:BASE_DIGITS] + base[:BASE_DIGITS]
 
 
 def selected(base: str, contents: Mapping[str, str]) -> str:

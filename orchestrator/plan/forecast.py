@@ -15,9 +15,10 @@ Device-hours are devices times hours, core-hours are cpus times hours of jobs wi
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.durations import SHARED, Duration, MeasuredDurations, comparable
 from orchestrator.plan.estimates import (
     ASSUMED_SIGMA,
@@ -40,6 +41,9 @@ CORE_FLOPS_S = 3.0e10
 
 IDLE_S = 1.0
 """Guessed duration, s, of a job that computes nothing."""
+
+FIXED_SHARE = 0.2
+"""Assumed share of a job's time that does not depend on how many items it makes: to start, to read, to publish."""
 
 AHEAD: frozenset[State] = frozenset({"new", "retry", "waiting", "running", "unknown"})
 """States of jobs that are to be run, or run."""
@@ -126,10 +130,18 @@ class Forecaster:
         plan: the whole matrix.
         durations: in the order in which they were measured.
         backend: where the jobs will run; the newest kind of device that was measured there is taken.
+        left: share of a job's work that is left, once what others have made is taken over; all by default.
     """
 
-    def __init__(self, plan: Plan, durations: Iterable[Duration] = (), backend: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        durations: Iterable[Duration] = (),
+        backend: str = "",
+        left: Callable[[Job], float] | None = None,
+    ) -> None:
         self._plan = plan
+        self._left = left
         self._rows = {cell.id: cell.row for cell in plan.cells}
         self._rowless = plan.workload.rowless
         self._flops: Mapping[str, float] | None = None
@@ -174,15 +186,33 @@ class Forecaster:
         return self._rows.get(job.cells[0], SHARED)
 
     def flops_of(self, job: Job) -> float | None:
-        """FLOPs of a job; None: not known."""
+        """FLOPs that are left of a job; None: not known."""
+        whole = self._whole_flops(job)
+        return whole if whole is None or self._left is None else whole * self._left(job)
+
+    def share_of(self, job: Job) -> float:
+        """The share of a whole job's time that is left of it, where its FLOPs are not known."""
+        left = 1.0 if self._left is None else self._left(job)
+        return FIXED_SHARE + (1.0 - FIXED_SHARE) * left
+
+    def of(self, job: Job) -> JobEstimate:
+        """The estimate of what is left of one job."""
+        flops = self.flops_of(job)
+        found = self._estimated(job, flops)
+        share = self.share_of(job) if flops is None else 1.0
+        return found if share == 1.0 else replace(found, seconds=found.seconds * share)
+
+    def whole(self, job: Job) -> JobEstimate:
+        """The estimate of one job as if nothing of it were there."""
+        return self._estimated(job, self._whole_flops(job))
+
+    def _whole_flops(self, job: Job) -> float | None:
         if self._flops is None:
             self._flops = self._plan.workload.flops(self._plan)
         return None if job.smoke else self._flops.get(job.id)
 
-    def of(self, job: Job) -> JobEstimate:
-        """The estimate of one job."""
-        flops, devices = self.flops_of(job), job.resources.devices
-        key = (job.stage, job.branch, self.row_of(job), job.smoke, flops, devices, job.resources.cpus)
+    def _estimated(self, job: Job, flops: float | None) -> JobEstimate:
+        key = (job.stage, job.branch, self.row_of(job), job.smoke, flops, job.resources.devices, job.resources.cpus)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = self._estimate(job, flops)
@@ -235,7 +265,7 @@ class Forecaster:
             is_known=set(bases) != {"guess"} or any(one.stages for one in self._classes.values()),
             is_assumed=assumed,
             kind=", ".join(kind for kind in kinds if kind),
-            makespan_s=makespan(chosen, left, capacity),
+            makespan_s=makespan(as_chained(chosen, shorter_jobs(chosen)), left, capacity),
             capacity=capacity,
             device_hours_p95=quantile_of_sum(weights[0], 0.95) / 3600,
             core_hours_p95=quantile_of_sum(weights[1], 0.95) / 3600,

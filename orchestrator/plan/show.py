@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from orchestrator.plan.gaps import gaps
+from orchestrator.plan.growth import Growth, counts_of
+from orchestrator.plan.growth_show import items_json
 from orchestrator.plan.job import Job, Plan, RowReason, Standing, State
 from orchestrator.plan.rows import REASONS
 from orchestrator.spec.cell import Deviation
@@ -20,8 +22,13 @@ SHOWN = 12
 """Jobs of one state and reason that are listed; the others are counted."""
 
 
-def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
-    """The object of `plan --json`, version 1. `counts` holds the states that occur."""
+def plan_json(
+    plan: Plan, standings: Mapping[str, Standing], growth: Mapping[str, Growth] | None = None
+) -> dict[str, Any]:
+    """The object of `plan --json`, version 1. `counts` holds the states that occur.
+
+    `growth`: of the jobs that are not done.
+    """
     return {
         "version": VERSION,
         "study": plan.study,
@@ -47,13 +54,14 @@ def plan_json(plan: Plan, standings: Mapping[str, Standing]) -> dict[str, Any]:
         "added": dict(plan.added),
         "outside": list(plan.outside),
         "warnings": gaps(plan),
-        "jobs": [job_json(job, standings[job.id]) for job in plan.jobs.values()],
+        "jobs": [job_json(job, standings[job.id], (growth or {}).get(job.id)) for job in plan.jobs.values()],
         "counts": counts(standings),
     }
 
 
-def job_json(job: Job, standing: Standing) -> dict[str, Any]:
-    """A job and its state as JSON."""
+def job_json(job: Job, standing: Standing, growth: Growth | None = None) -> dict[str, Any]:
+    """A job and its state as JSON; `growth`: while it is not done."""
+    counts = counts_of(job, growth, done=standing.state == "done")
     return {
         "id": job.id,
         "stage": job.stage,
@@ -62,6 +70,7 @@ def job_json(job: Job, standing: Standing) -> dict[str, Any]:
         "state": standing.state,
         "needs": list(job.needs),
         "reason": standing.reason,
+        "items": None if counts is None else items_json(counts),
     }
 
 

@@ -11,8 +11,10 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec, restricted
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.certificate import certificate, is_own
+from orchestrator.reporting.pictures import Pictures
 from orchestrator.reporting.registration.changes import registration_of
 from orchestrator.reporting.registration.file import Entry
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.spec.cell import Cell
 from orchestrator.store.protocol import StoreReader
 from reports.input import (
@@ -23,12 +25,11 @@ from reports.input import (
     JobDuration,
     LeftOut,
     Missing,
+    Race,
     ReportInput,
     ResultLine,
     RowInfo,
     Source,
-    Strip,
-    Video,
 )
 from workloads.contract.rows import row_from
 from workloads.contract.workload import LEFT_OUT, Workload
@@ -39,6 +40,7 @@ def case_values(
     standings: Mapping[str, Standing],
     cells: Sequence[Cell] | None = None,
     branches: Collection[str] | None = None,
+    race: Race | None = None,
 ) -> CaseValues:
     """The values of these cells on these branches, and what is missing of them; by default of the whole plan.
 
@@ -47,6 +49,7 @@ def case_values(
         standings: by job id; the reason of a missing result.
         cells: of the plan.
         branches: names.
+        race: of the rows: what it stopped is excluded, and not missing.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -65,8 +68,11 @@ def case_values(
             if job.branch is not None and _asked(job.branch, plan, branches)
         ),
     )
+    stopped = _stopped(reader, cells, race)
     for cell in cells:
         axes = axes_text(cell.axes)
+        if cell.id in stopped:
+            continue
         missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
         lines: dict[str, list[dict[str, Any]]] = {}
         for job in plan.jobs_of[cell.id].values():
@@ -92,7 +98,7 @@ def case_values(
         values=values,
         missing=missing,
         sections=sections_of(plan.cells),
-        excluded=_excluded(plan, cells),
+        excluded=[*_excluded(plan, cells), *stopped.values()],
         left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         defaults=plan.defaults,
@@ -108,6 +114,8 @@ def report_input(
     durations: Iterable[Duration] = (),
     registered: Sequence[Entry] = (),
     runs: Mapping[str, str] | None = None,
+    cache: ResultsCache | None = None,
+    race: Race | None = None,
 ) -> ReportInput:
     """The report's input.
 
@@ -118,19 +126,17 @@ def report_input(
         durations: how long jobs took, of this plan and of others.
         registered: what was registered of it, oldest first.
         runs: cell id -> http address of its run in the tracker, as far as known.
+        cache: of what was read before; what is read now is kept in it.
+        race: of the rows.
 
     Raises:
         StoreError: a commit record or its files are damaged.
     """
-    reader = ArtifactReader(plan, store)
-    measured = case_values(reader, standings)
-    reader.read_ahead(reader.series, ((job.id,) for job in plan.jobs.values() if job.spec.curve))
-    reader.read_ahead(
-        reader.images, ((job.id, part) for job in plan.jobs.values() if job.spec.images for part in job.parts)
-    )
+    reader = ArtifactReader(plan, store, cache)
+    measured = case_values(reader, standings, race=race)
+    reader.read_all()
     costs: list[Cost] = []
-    strips: list[Strip] = []
-    videos: list[Video] = []
+    pictures = Pictures(reader)
     sources: list[Source] = []
     curves: list[Curve] = []
     workload = plan.workload
@@ -162,9 +168,11 @@ def report_input(
                     run=(runs or {}).get(cell.id, ""),
                 )
             )
-            shown = reader.videos(job, plan.jobs[job].part_of(cell)) if spec.videos and branch in filmed else ()
-            for case, path in shown:
-                videos.append(Video(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+            part, of = plan.jobs[job].part_of(cell), (cell.row, cell.seed, axes, branch or "")
+            if spec.videos and branch in filmed:
+                pictures.add_videos(of, job, reader.videos(job, part))
+            if spec.images:
+                pictures.add_images(of, job, reader.images(job, part))
             if spec.curve:
                 steps, drawn, last = reader.series(job)
                 curves.append(Curve(row=cell.row, seed=cell.seed, axes=axes, steps=steps, values=drawn))
@@ -172,8 +180,8 @@ def report_input(
             cost = {key: float(value) for key, value in commit.result.get("cost", {}).items() if value is not None}
             cost.setdefault("device_s", commit.ended - commit.started)
             costs.append(Cost(row=cell.row, seed=cell.seed, axes=axes, stage=spec.name, branch=branch, values=cost))
-            for case, path in reader.images(job, plan.jobs[job].part_of(cell)) if spec.images else ():
-                strips.append(Strip(row=cell.row, seed=cell.seed, axes=axes, branch=branch or "", case=case, path=path))
+    strips, videos = pictures.shown()
+    reader.save()
     return ReportInput(
         **vars(measured),
         git=", ".join(sorted(filter(None, gits))),
@@ -185,6 +193,7 @@ def report_input(
         videos=videos,
         durations=_durations(plan, durations),
         registration=registration_of(registered, plan, measured.spec),
+        race=race,
         notes=list(dict.fromkeys(notes)),
     )
 
@@ -219,6 +228,24 @@ def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
             for key, value in section.items():
                 sections.setdefault(name, {}).setdefault(key, value)
     return sections
+
+
+def _stopped(reader: ArtifactReader, cells: Sequence[Cell], race: Race | None) -> dict[str, Excluded]:
+    """Cell id -> what the report says of it, of cells without any result whose row the race stopped before."""
+    found: dict[str, Excluded] = {}
+    if race is None:
+        return found
+    from reports.race_progress import stopped_words  # numpy, where there was a race
+
+    why = stopped_words(race)
+    for cell in cells:
+        seeds, words = why.get(cell.row, (len(race.seeds), ""))
+        jobs = (reader.plan.jobs[job] for job in reader.plan.jobs_of[cell.id].values())
+        if cell.seed in race.seeds[seeds:] and not any(
+            is_own(cell, job.spec) and reader.commit(job.id) is not None for job in jobs
+        ):
+            found[cell.id] = Excluded(row=cell.row, seed=cell.seed, axes=axes_text(cell.axes), entry=words)
+    return found
 
 
 def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:

@@ -16,9 +16,10 @@ from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.registration.file import Entry
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.requirements import missing_libraries
 from orchestrator.store.protocol import RECENT_S, Store
-from reports.input import ReportInput, ResultLine
+from reports.input import Race, ReportInput, ResultLine
 from reports.spec import ReportSpec
 
 if TYPE_CHECKING:  # what writes it is imported only then
@@ -26,6 +27,9 @@ if TYPE_CHECKING:  # what writes it is imported only then
 
 DIGEST = ".input-digest"
 """File in the report folder with the digest of the report's input, and of each file that was written from it."""
+
+DIGESTED_AT_ONCE = 1000
+"""Values."""
 
 Tell = Callable[[str], None]
 """Takes a sentence for the user."""
@@ -37,8 +41,9 @@ def input_digest(input: ReportInput) -> str:
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=_named).encode("utf-8"))
     # There may be millions: `asdict` copies every one of them.
     of_line = attrgetter(*(one.name for one in dataclasses.fields(ResultLine)))
-    for value in input.values:
-        digest.update(repr(of_line(value)).encode("utf-8"))
+    for first in range(0, len(input.values), DIGESTED_AT_ONCE):
+        some = input.values[first : first + DIGESTED_AT_ONCE]
+        digest.update(repr(list(map(of_line, some))).encode("utf-8"))
     return _with_code(digest, input.spec)
 
 
@@ -83,20 +88,23 @@ def report_if_needed(
     formats: Collection[str] = (),
     tell: Tell = _silent,
     runs: Callable[[], Mapping[str, str]] = dict,
+    cache: ResultsCache | None = None,
+    race: Race | None = None,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
-    `registered` is what was registered of the plan, and `runs` returns addresses of cells' runs (`report_input`).
+    `registered` is what was registered of the plan, `runs` returns addresses of cells' runs, `cache` has what was read
+    of artifacts before, and `race` is of the rows (`report_input`).
 
     Raises:
         PlanError: the results contradict each other.
     """
-    quick = _quick(plan, standings, store.revision(RECENT_S), registered)
+    quick = _quick(plan, standings, store.revision(RECENT_S), registered, race)
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations(), registered, runs())
+    given = report_input(plan, standings, store, durations(), registered, runs(), cache, race)
     try:
         return _rebuild(folder, given, input_digest(given), quick, formats, tell)
     except ValueError as error:
@@ -223,7 +231,9 @@ def _remembered(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str, registered: Sequence[Entry]) -> str:
+def _quick(
+    plan: Plan, standings: Mapping[str, Standing], revision: str, registered: Sequence[Entry], race: Race | None
+) -> str:
     digest = hashlib.sha256(f"{plan.study} {plan.profile} {plan.controls_fingerprint}".encode())
     for cell in plan.cells:
         digest.update(f"{cell.id} {cell.fingerprint} {cell.alias_of}\n".encode())
@@ -236,6 +246,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str, registe
     digest.update(repr(list(plan.outside)).encode())
     digest.update(revision.encode())
     digest.update(repr([one.digest for one in registered]).encode())
+    digest.update(repr(race).encode())
     for metric in plan.workload.derived:
         digest.update(f"{metric.name} {metric.of} {metric.branches} {metric.unit}\n".encode())
         digest.update(_source_of(metric.value))

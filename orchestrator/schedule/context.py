@@ -48,7 +48,7 @@ class RunContext:
 
     def duration_of(self, job: Job, seconds: float, kind: str) -> Duration:
         """The duration of a job that took so long on this kind of device."""
-        expected = self.expected.get(job.id)
+        expected, flops = self.expected.get(job.id), self.forecaster.flops_of(job)
         return Duration(
             fingerprint=job.fingerprint,
             stage=job.stage,
@@ -60,9 +60,10 @@ class RunContext:
             kind=kind,
             cpus=job.resources.cpus,
             devices=job.resources.devices,
-            flops=self.forecaster.flops_of(job),
+            flops=flops,
             seconds=seconds,
             estimated_s=None if expected is None else expected.seconds,
             basis="" if expected is None else expected.basis,
             p95_s=None if expected is None else expected.quantile(0.95),
+            share=self.forecaster.share_of(job) if flops is None else 1.0,
         )

@@ -85,8 +85,10 @@ class Controller:
         self._reconciler.update_pauses(at_start=True)
         self._recovery.close_committed(lambda: self.shutdown.requested)
 
-    def run(self, backend_factory: Callable[[], Backend], on_accepted: Callable[[], None]) -> None:
-        """Run until nothing more can be done, or a request to stop has been carried out; `on_accepted`: see `run`."""
+    def run(
+        self, backend_factory: Callable[[], Backend], on_accepted: Callable[[], None], on_settled: Callable[[], None]
+    ) -> None:
+        """Run until nothing more can be done, or a request to stop has been carried out; the callbacks: see `run`."""
         self.used_backend = True
         self._on_accepted = on_accepted
         takes_over = bool(self._context.ledger.open_attempts())
@@ -107,6 +109,8 @@ class Controller:
                 self._clock.sleep(self._pause_s)
             self._reconciler.flush()
             self._store.sweep(set(self._reconciler.attempts), self._ended_badly)
+            if not self.shutdown.requested:
+                on_settled()
         except (OSError, LedgerError, StoreError, IllegalTransition):
             if not backend.outlives_driver:
                 self._stop_at_checkpoints(backend)

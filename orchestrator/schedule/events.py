@@ -59,6 +59,8 @@ class Event:
     """`ended` only: the last value of the metric that is shown (`shown_metric`)."""
     paths: Mapping[str, Path] = field(default_factory=dict)
     """`attempt`: its folder. For `tick`: job id -> folder of its live attempt."""
+    left_s: float | None = None
+    """`tick` only: seconds until the run ends, as estimated; None: not known, or it is being stopped."""
 
 
 Observer = Callable[[Event], None]
@@ -208,7 +210,7 @@ class RunEvents:
         )
         self._view.tick(progress)
         paths = {watched.job.id: watched.folder for watched in live}
-        self._observe(Event(kind="tick", at=self._clock.time(), paths=paths))
+        self._observe(Event(kind="tick", at=self._clock.time(), paths=paths, left_s=progress.eta_s))
         if not store_failing:  # the user has been told already
             self._note_unknown(live, now)
         self._notifier.tick()

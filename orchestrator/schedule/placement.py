@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from orchestrator.backends.protocol import Backend, Placement, PlacingBackend, QueueingBackend
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import expected_chains
 from orchestrator.plan.slots import SlotCount
 from orchestrator.schedule.job_states import JobStates
-from orchestrator.schedule.misfits import why_short, why_unplaceable
+from orchestrator.schedule.misfits import Misfits
 from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import JobShape, Reservations, Spread, Target, holding, room_of
 from orchestrator.spec.cell import Resources
@@ -113,7 +114,8 @@ class Placer:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
         estimates = {job.id: self._estimate(job) for job in jobs}
-        ranks = expected_chains(jobs, estimates)
+        found = expected_chains(as_chained(jobs, shorter_jobs(jobs)), estimates)
+        ranks = {job.id: found[job.id] for job in jobs}  # among equals, the plan's order
         if self._turns:
             turn_s = max(ranks.values(), default=0.0) + 1.0  # more than any chain
             ranks = {job: rank - turn_s * self._turns.get(job, 0) for job, rank in ranks.items()}
@@ -130,9 +132,9 @@ class Placer:
             return None
         self._hosts = tuple(hosts)
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
-        kinds = {(job.resources, job.stage) for job in jobs}
-        short = {kind: why for kind in kinds if (why := why_short(*kind, hosts)) is not None}
-        misfit = {kind: why for kind in kinds if (why := why_unplaceable(*kind, hosts)) is not None}
+        kinds, misfits = {(job.resources, job.stage) for job in jobs}, Misfits(hosts)
+        short = {kind: why for kind in kinds if (why := misfits.why_short(*kind)) is not None}
+        misfit = {kind: why for kind in kinds if (why := misfits.why_unplaceable(*kind)) is not None}
         self._short = {job.id: short[kind] for job in jobs if (kind := (job.resources, job.stage)) in short}
         return {job.id: misfit[kind] for job in jobs if (kind := (job.resources, job.stage)) in misfit}
 

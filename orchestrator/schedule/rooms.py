@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from orchestrator.backends.free_share import FreeShare
 from orchestrator.backends.protocol import HostShare, JobQueue, Placement
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.spec.cell import Resources
@@ -87,34 +88,16 @@ class HeldShare(NamedTuple):
     memory_gib: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Promise:
-    """A reservation: from `begin` on a job has its share of a host, and this is what will be left there."""
+    """A reservation: from `begin` on a job has its share of a host, and `left` is what will be free beside it."""
 
     begin: float
-    cpus: int
-    devices: int
-    memory_gib: float
-
-    def holds(self, shape: JobShape) -> bool:
-        """Whether a job of this shape fits into it."""
-        return self.cpus >= shape.cpus and self.devices >= shape.devices and self.memory_gib >= shape.memory_gib
+    left: FreeShare
 
     def takes(self, shape: JobShape, end: float) -> bool:
         """Whether a job that begins now, and ends then, leaves the promise as it is."""
-        return (math.isfinite(end) and end <= self.begin) or self.holds(shape)
-
-    def add(self, share: HeldShare) -> None:
-        """Count what becomes free."""
-        self.cpus += share.cpus
-        self.devices += share.devices
-        self.memory_gib += share.memory_gib
-
-    def take(self, shape: JobShape) -> None:
-        """Count a job that is there from `begin` on."""
-        self.cpus -= shape.cpus
-        self.devices -= shape.devices
-        self.memory_gib -= shape.memory_gib
+        return (math.isfinite(end) and end <= self.begin) or self.left.holds(shape)
 
 
 @dataclass
@@ -262,19 +245,19 @@ def promise_for(shape: JobShape, rooms: Sequence[Room], now: float) -> Promise |
     for room in chosen:
         room.promised = _free_for(shape, room, begin)
         assert room.promised is not None
-        room.promised.take(shape)
+        room.promised.left.take(shape)
     return chosen[0].promised
 
 
 def _free_for(shape: JobShape, room: Room, now: float) -> Promise | None:
     """What will be free in a room when a job of this shape first fits; None: it never does."""
-    free = Promise(now, room.cpus, len(room.devices), room.memory_gib)
+    free, begin = FreeShare(room.cpus, len(room.devices), room.memory_gib), now
     for share in sorted(room.held):
-        if free.holds(shape) and share.free_at > free.begin:
+        if free.holds(shape) and share.free_at > begin:
             break
-        free.begin = max(free.begin, share.free_at)
+        begin = max(begin, share.free_at)
         free.add(share)
-    return free if free.holds(shape) else None
+    return Promise(begin=begin, left=free) if free.holds(shape) else None
 
 
 def fit(shape: JobShape, rooms: Sequence[Room], end: float = math.inf) -> Placement | None:
@@ -305,5 +288,5 @@ def _taken(shape: JobShape, room: Room, end: float) -> Placement:
     if room.slots is None:
         room.held.append(HeldShare(end, shape.cpus, shape.devices, shape.memory_gib))
     if room.promised is not None and end > room.promised.begin:
-        room.promised.take(shape)
+        room.promised.left.take(shape)
     return placement

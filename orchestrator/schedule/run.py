@@ -10,8 +10,9 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.forecast import Forecaster
-from orchestrator.plan.growth import FinishedItems
+from orchestrator.plan.growth import NONE, FinishedItems
 from orchestrator.plan.job import Plan, State
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.budget import Budget
@@ -80,6 +81,7 @@ def run(
     budget: Budget | None = None,
     first: First | None = None,
     on_accepted: Callable[[], None] = lambda: None,
+    on_settled: Callable[[], None] = lambda: None,
 ) -> RunResult:
     """Bring the selected jobs, and what they need, to done.
 
@@ -103,6 +105,8 @@ def run(
         first: which parts of the study are to be finished first.
         on_accepted: called once, when the run could start: there is nothing to start, an attempt is taken over, or
             the backend has said where attempts can run. Always before the first attempt is submitted.
+        on_settled: called once nothing more is to be done, before the backend ends, which may take seconds; not after
+            a request to stop, nor where there was nothing to start.
 
     Raises:
         LeaseError: another controller took over.
@@ -129,7 +133,9 @@ def run(
     committed |= recognised
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
-    forecaster = Forecaster(plan, ledger.durations() if states.open_jobs() else (), cluster.backend)
+    growth = {job_id: finished.growth(states.job(job_id)) for job_id in states.open_jobs()}
+    left = work_left(lambda job: growth.get(job.id, NONE), shorter_jobs(map(states.job, growth)))
+    forecaster = Forecaster(plan, ledger.durations() if growth else (), cluster.backend, left)
     context = RunContext(
         plan=plan,
         home=home,
@@ -154,7 +160,7 @@ def run(
         with signals_handled(shutdown):
             controller.start()
             if controller.has_work():
-                controller.run(backend_factory, on_accepted)
+                controller.run(backend_factory, on_accepted, on_settled)
             else:
                 on_accepted()
     except (OrchestratorError, OSError) as error:

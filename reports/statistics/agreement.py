@@ -49,6 +49,16 @@ def mean_ranks(scores: Floats) -> Floats:
     return np.where(np.isfinite(scores), lower + (equal + 1) / 2, np.nan)
 
 
+def mean_ranks_of_many(scores: Floats) -> Floats:
+    """As `mean_ranks` of (n,) finite scores, by sorting: comparing all pairs takes too long for thousands.
+
+    `scipy.stats.rankdata` does the same, and importing `scipy.stats` for it takes half a second of each report.
+    """
+    _, place, equal = np.unique(scores, return_inverse=True, return_counts=True)
+    ranked: Floats = (np.cumsum(equal) - (equal - 1) / 2)[place]
+    return ranked
+
+
 def _centred(x: Floats, kept: npt.NDArray[np.bool_]) -> Floats:
     count = np.maximum(kept.sum(axis=-1, keepdims=True), 1)
     mean = np.where(kept, x, 0.0).sum(axis=-1, keepdims=True) / count

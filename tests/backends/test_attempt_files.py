@@ -87,22 +87,23 @@ def test_a_file_that_is_replaced_appears_whole(wire: Wire, monkeypatch: pytest.M
     assert wire.read("result.json") == "a much longer one" and wire.complete
 
 
+@pytest.mark.parametrize(("log", "ending"), [("log.txt", "ended.json"), ("log-n1.txt", "ended-n1.json")])
 def test_a_big_log_comes_in_bounded_pieces_behind_the_heartbeat_and_the_ending_comes_last(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, log: str, ending: str
 ) -> None:
     monkeypatch.setattr(attempt_files, "SMALL", 64)
     text = "".join(f"line {number}\n" for number in range(500))
-    wire.write("log.txt", text)
+    wire.write(log, text)
     wire.write("heartbeat.json", '{"counter": 1}')
-    wire.write("ended.json", "{}")
+    wire.write(ending, "{}")
     seen = []
     while not wire.complete:
         pieces = wire.poll(limit=1000)["pieces"]
         assert sum(len(piece["content"]) for piece in pieces) <= 1000 + 2 * 64
         seen.append([piece["name"] for piece in pieces])
-    assert seen[0] == ["heartbeat.json", "log.txt"] and len(seen) > 4
-    assert [names for names in seen if "ended.json" in names] == seen[-1:]
-    assert wire.read("log.txt") == text
+    assert seen[0] == ["heartbeat.json", log] and len(seen) > 4
+    assert [names for names in seen if ending in names] == seen[-1:]
+    assert wire.read(log) == text
 
 
 def test_no_attempt_starves_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

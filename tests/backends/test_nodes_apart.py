@@ -4,6 +4,7 @@ The two raylets are on one machine, with homes and scratch folders of their own.
 or, as root, namespaces do.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -20,12 +21,14 @@ from leftovers import Marked
 from s3_servers import Service, credentials, moto
 from standing import Standing, end
 from toy_jobs import as_submission, toy_context, toy_submission, wait_until
+from two_rank_training import ON_ONE, ended_well, published, start, trainings
 
-from orchestrator.backends.protocol import Adoption, Report, Submission
+from orchestrator.backends.protocol import Adoption, Placement, Report, Submission
 from orchestrator.backends.ray.client import RayBackend
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.errors import SiteError
 from orchestrator.host.children import python_command
+from orchestrator.store.protocol import StoredCheckpoint
 from orchestrator.store.registry import make_store
 
 CHECKOUT = Path(__file__).parents[2]
@@ -194,6 +197,40 @@ def test_what_ended_without_a_driver_is_fetched_by_the_next_though_its_host_was_
 
 
 @HIDDEN_IN_LONG
+def test_a_job_on_both_nodes_is_saved_on_one_and_both_go_on_from_it(nodes: Nodes) -> None:
+    home = nodes.driver / "gang"
+    home.mkdir()
+    context = toy_context(home, store=nodes.service.location(nodes.driver, "gang"), server=SERVER, idle_s=2.0)
+    backend = RayBackend(context, RaySettings(address=nodes.cluster.address))
+    store = make_store(context.store)
+    assert store.checkpoints is not None
+    found = store.checkpoints
+    try:
+        wait_until(lambda: len(backend.hosts()) == 2, "both nodes have a host", 120)
+        assert len({host.group for host in backend.hosts()}) == 1
+        parts = [Placement(host=host.name, cpus=1, devices=()) for host in backend.hosts()]
+        raw = toy_submission(home, "count together until asked", ranks=2)
+        first = Path(raw["request"]["work"])
+        for number in (1, 2):
+            work = first if number == 1 else first.with_name("a002")
+            raw = {**raw, "attempt": work.name, "request": {**raw["request"], "attempt": work.name, "work": str(work)}}
+            placed = dataclasses.replace(parts[0], others=tuple(parts[1:]))
+            submission = dataclasses.replace(begin(raw, parts[0].host), placement=placed)
+            backend.submit([submission])
+            fingerprint = submission.request["fingerprint"]
+            saved = [StoredCheckpoint(fingerprint=fingerprint, attempt=work.name, step=number)]
+            wait_until(lambda: list(found.complete(fingerprint)[:1]) == saved, "it is stored", 60)  # noqa: B023
+            backend.stop([submission.attempt])
+            assert until(backend, submission, "ended").ending == "interrupted"
+            for rank, log in enumerate(("log.txt", "log-n1.txt")):
+                assert f"rank {rank} goes on from {number - 1}" in (work / log).read_text(encoding="utf-8")
+            assert {"ended.json", "ended-n1.json"} <= {path.name for path in work.iterdir()}
+    finally:
+        backend.close()
+    assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
+
+
+@HIDDEN_IN_LONG
 def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(nodes: Nodes) -> None:
     home = nodes.driver / "toy"
     home.mkdir()
@@ -231,6 +268,34 @@ def test_a_node_that_dies_leaves_its_log_here_and_its_checkpoint_to_the_other(no
         wait_until(lambda: not list(nodes.folder.glob(needed)), "what nobody needs is removed")
     finally:
         backend.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nodes", [GUARDED], indirect=True)
+def test_a_training_on_both_nodes_of_which_one_is_killed_has_the_bits_of_two_ranks_on_one_node(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    place = nodes.service.location(nodes.driver, "trainings")
+    bucket = f"{{kind: s3, url: '{place.url}', endpoint: '{place.endpoint}', region: {place.region}}}"
+    site = f"backend: ray\nray: {{address: '{nodes.cluster.address}'}}\n"
+    how: dict[str, Any] = {"row": "context-k5", "zero_stage": 2}
+    one, two = tmp_path / "one", nodes.driver / "trained"
+    run = start(two, site, "resources.train.nodes=2", store=bucket, **how)
+    store = make_store(dataclasses.replace(place, url=f"{place.url}/echo-memory"))
+    assert store.checkpoints is not None
+    found = store.checkpoints
+    wait_until(lambda: run.poll() is not None or found.sizes(), "a checkpoint of the training is stored", 500.0)
+    assert run.poll() is None, run.communicate()[0]
+    (killed,) = [name for name in NAMES if list(nodes.scratch(name).glob("studies/*/attempts/*/*/log-n1.txt"))]
+    end(nodes.marks.pop(killed))
+    nodes.marks[killed] = nodes._add(killed)
+    ended_well(run, 500.0)
+    ended_well(start(one, ON_ONE, **how), 500.0)
+    assert published(two, store) == published(one) and len(published(one)) == 5
+    (first, second) = trainings(two)
+    assert (first.ending, second.ending, len(second.placement.hosts)) == ("node_lost", "ok", 2) and second.begun > 0
+    assert first.failed_on == first.placement.hosts[1]
+    assert not [nodes.tried[name].read_text() for name in NAMES if nodes.tried[name].exists()]
 
 
 @pytest.mark.long

@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
+from orchestrator.backends.protocol import JobQueue
 from orchestrator.backends.scripts import Script, ScriptPlan
+from orchestrator.backends.slurm.backend import SlurmBackend
 from orchestrator.backends.slurm.core.backend import JobBackend
 from orchestrator.backends.slurm.core.commands import PROGRAMS
 from orchestrator.backends.slurm.pilot.pool import sbatch_pilot
+from orchestrator.backends.slurm.plugin import PLUGIN as SLURM
 from orchestrator.backends.slurm.settings import slurm_settings
 from orchestrator.commands.options import PlanOptions, Selection
-from orchestrator.commands.plan.command import plan
+from orchestrator.commands.plan.command import plan, say_what_is_missing
 from orchestrator.commands.plan.planned_scripts import planned_submissions, scripts_of, scripts_text
 from orchestrator.commands.run.run_study import context_of
 from orchestrator.errors import PlanError
 from orchestrator.plan.job import Standing
+from orchestrator.schedule.misfits import Misfits
 from orchestrator.study import Study, open_study
 
 PILOT = (
@@ -140,6 +144,27 @@ def test_a_pilot_job_is_shown_with_the_jobs_that_run_in_it(matrix: Path, tmp_pat
     )
     for flag in ("partition", "mem", "time"):
         assert f"#SBATCH --{flag}={sent.parameters[flag]}\n" in pilot.text
+
+
+def test_jobs_over_several_nodes_are_jobs_beside_pilot_jobs(matrix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pilot = "slurm.pilot={cpus: 4, memory_gib: 16, minutes: 60}"
+    spread = ["resources.train.nodes=2", "resources.train.ranks=2"]
+    study = open_study(matrix, cluster=Path("slurm"), settings=[pilot], overrides=spread)
+    inside, *others = scripts_of(study, study.standings()).scripts
+    assert inside.kind == "pilot" and not [job for job in inside.jobs if job.startswith("train/")]
+    assert {(script.stage, script.request["nodes"]) for script in others} == {("train", 2)}
+    backend = SLURM.build(context_of(study, "c", ()), study.cluster)
+    assert isinstance(backend, SlurmBackend)
+    needs = {job.stage: job.resources for job in study.plan.jobs.values()}
+    backend.waiting_for_room({("train", needs["train"]): 1})
+    (host,) = backend.hosts()  # no pilot job is sent for it: there is no sbatch here
+    hosts = (host, JobQueue(name="slurm", slots=1, stages=("train",)))
+    assert host.stages is not None and "train" not in host.stages
+    assert {Misfits(hosts).why_unplaceable(resources, stage) for stage, resources in needs.items()} == {None}
+    say_what_is_missing(study, study.standings(), may_ask=False)
+    assert capsys.readouterr().err.startswith(
+        f"note: {matrix}: resources.train.nodes is 2, but in a pilot job a job is"
+    )
 
 
 def test_json_holds_each_script_in_full(matrix: Path, capsys: pytest.CaptureFixture[str]) -> None:

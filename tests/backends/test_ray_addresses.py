@@ -1,4 +1,4 @@
-"""What of a Ray cluster's address, token and versions is refused without asking Ray."""
+"""What of a Ray cluster's address and versions is refused without asking Ray."""
 
 import dataclasses
 import socket
@@ -12,7 +12,6 @@ from orchestrator.backends.ray.address import (
     ClusterSilent,
     check_address,
     check_reachable,
-    check_token,
     version_mismatch,
 )
 from orchestrator.backends.ray.inventory import Inventory
@@ -92,31 +91,6 @@ def test_a_name_that_no_name_server_knows_is_told() -> None:
     assert str(refused.value).startswith("ray.address is 'no host.invalid:6379': the name 'no host.invalid' is not fou")
 
 
-def test_a_token_that_is_not_there_is_asked_for_before_ray_ends_the_process(tmp_path: Path) -> None:
-    file = tmp_path / ".ray" / "auth_token"
-    wanted = {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path)}
-    remedy = (
-        "copy the cluster's token there from its head (`ray get-auth-token` prints it), or set RAY_AUTH_TOKEN_PATH or "
-        "RAY_AUTH_TOKEN"
-    )
-    with pytest.raises(SiteError) as refused:
-        check_token(wanted)
-    assert str(refused.value) == (
-        f"RAY_AUTH_MODE is token, but {file} cannot be read (No such file or directory); {remedy}"
-    )
-    file.parent.mkdir()
-    file.write_text("\n")
-    with pytest.raises(SiteError) as refused:
-        check_token(wanted)
-    assert str(refused.value) == f"RAY_AUTH_MODE is token, but {file} is empty; {remedy}"
-    file.write_text("0123456789abcdef")
-    check_token(wanted)
-    check_token({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef"})
-    check_token({"HOME": str(tmp_path)})
-    with pytest.raises(SiteError, match=r"^RAY_AUTH_MODE is 'tokens'; allowed: token, disabled$"):
-        check_token({"RAY_AUTH_MODE": "tokens"})
-
-
 def test_another_python_is_told_with_both_and_its_last_number_where_ray_looks_at_it() -> None:
     ours = ("2.60.0", "3.11.7")
     assert version_mismatch("h:1", ours, ours, patch_counts=True) is None
@@ -164,6 +138,9 @@ def test_a_stage_that_this_machine_cannot_run_is_refused_before_ray_starts(job: 
     )
     assert why.endswith(f"lower resources.{job.stage} or another --cluster")
     assert unrunnable([job], preflight(planned(job, "local", {"HOME": "/"}), print)) == ""
+    assert unrunnable([on(job, nodes=3)], preflight(run, print)) == (
+        f"resources.{job.stage}.nodes is 3, but its 1 rank cannot be shared equally; a divisor of 1 is allowed"
+    )
 
 
 def test_a_plan_says_what_would_keep_a_run_from_starting(
@@ -173,7 +150,8 @@ def test_a_plan_says_what_would_keep_a_run_from_starting(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     paper = open_study(root / "matrix.yaml", profile="paper")
     say_what_is_missing(paper, paper.standings(), may_ask=True)
-    note = capsys.readouterr().err
+    nothing, note = capsys.readouterr().err.splitlines(keepends=True)
+    assert nothing.startswith("note: --ask-cluster asks nothing: the jobs run on this machine; name the cluster by ")
     assert note.startswith("note: cannot run there: the jobs run on this machine; that is too little for stage")
     assert "train" in note and note.count("\n") == 1
     with socket.socket() as free:

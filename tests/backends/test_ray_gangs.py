@@ -133,7 +133,7 @@ def test_deaf_ranks_end_too_when_a_rank_of_another_host_fails(nodes: Nodes) -> N
 def test_another_driver_takes_up_both_shares(nodes: Nodes) -> None:
     before = nodes.backend()
     submission = meeting(before, nodes.home)
-    ticket = before._adoptions[submission.attempt]["ticket"]
+    ticket = before._attempts.adoptions[submission.attempt]["ticket"]
     before.close()
     after = nodes.backend()
     after.hosts()

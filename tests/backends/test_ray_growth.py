@@ -1,6 +1,7 @@
 """Which nodes a cluster's autoscaler is asked for."""
 
-from orchestrator.backends.ray.growth import Need, Space, growth_text, nodes_to_add
+from orchestrator.backends.free_share import FreeShare
+from orchestrator.backends.ray.growth import Need, growth_text, nodes_to_add
 
 CPU = {"cpus": 4, "devices": 0, "memory_gib": 16.0}
 GPU = {"cpus": 8, "devices": 1, "memory_gib": 64.0}
@@ -9,7 +10,7 @@ TYPES = {"cpu": CPU, "gpu": GPU, "gpus": GPUS}
 
 
 def test_what_fits_on_living_hosts_asks_for_nothing() -> None:
-    assert nodes_to_add([(Need(1, 0, 1.0), 4)], [Space(4, 0, 16.0)], TYPES) == {}
+    assert nodes_to_add([(Need(1, 0, 1.0), 4)], [FreeShare(4, 0, 16.0)], TYPES) == {}
 
 
 def test_whole_nodes_of_the_smallest_type_that_holds_the_job() -> None:
@@ -31,7 +32,7 @@ def test_the_nodes_of_a_job_are_several() -> None:
     gang = Need(1, 4, 1.0, nodes=2)
     assert nodes_to_add([(gang, 1)], [], TYPES) == {"gpus": 2}
     assert nodes_to_add([(gang, 2)], [], TYPES) == {"gpus": 2}, "two halves fit on each"
-    assert nodes_to_add([(gang, 1)], [Space(96, 4, 512.0)], TYPES) == {"gpus": 1}
+    assert nodes_to_add([(gang, 1)], [FreeShare(96, 4, 512.0)], TYPES) == {"gpus": 1}
 
 
 def test_thousands_of_jobs_ask_for_a_hundred_nodes_at_once() -> None:

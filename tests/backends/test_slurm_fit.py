@@ -382,6 +382,41 @@ def test_stages_without_pilot_jobs_are_jobs_of_slurm() -> None:
     assert misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60) == ()
 
 
+@pytest.mark.parametrize(
+    ("slurm", "needs", "place"),
+    [
+        (SlurmSettings(), dataclasses.replace(SMALL, ranks=2, nodes=2), "matrix.yaml: resources.train.nodes"),
+        (
+            SlurmSettings(stages={"train": SlurmStage(nodes=2)}),
+            dataclasses.replace(SMALL, ranks=2),
+            "cluster/slurm.yaml: slurm.stages.train.nodes",
+        ),
+    ],
+)
+def test_jobs_over_several_nodes_are_slurm_jobs_beside_the_pilot_jobs(
+    slurm: SlurmSettings, needs: Resources, place: str
+) -> None:
+    beside = dataclasses.replace(slurm, pilot=dataclasses.replace(PILOT, stages=None, partition="gone"))
+    needed = {"train": (needs,)}
+    (note,) = misfits(SITE, beside, needed, files=FILES, grace_s=60)
+    assert not note.refuses
+    assert str(note) == (
+        f"{place} is 2, but in a pilot job a job is on one node: those of stage 'train' are SLURM jobs of their own, "
+        "beside the pilot jobs; where slurm.pilot.stages names the other stages only, this is not said"
+    )
+    three = dataclasses.replace(needs, nodes=needs.nodes and 3, ranks=3)
+    stages = {stage: dataclasses.replace(one, nodes=3) for stage, one in beside.stages.items()}
+    (_, refused) = misfits(
+        SITE, dataclasses.replace(beside, stages=stages), {"train": (three,)}, files=FILES, grace_s=60
+    )
+    assert refused.refuses and f"{place} is 3, but partition 'long' has 2" in refused.says
+
+
+def test_nodes_for_every_stage_are_none_of_a_stage_with_one_rank() -> None:
+    slurm = SlurmSettings(every=SlurmStage(nodes=2), pilot=PILOT)
+    assert misfits(SITE, slurm, {"train": (SMALL,)}, files=FILES, grace_s=60) == ()
+
+
 @pytest.mark.parametrize("changes", [{}, {"nodes": 2, "gpus": "a100:2", "minutes": 7.5, "memory_gib": 3.3}])
 def test_what_is_checked_of_a_pilot_job_is_what_is_asked_for(tmp_path: Path, changes: dict[str, Any]) -> None:
     pilot = dataclasses.replace(PILOT, **changes)

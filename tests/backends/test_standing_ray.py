@@ -212,7 +212,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
     refused = submitted(backend, drivers.home, "refuse")
     until(backend, refused, "ended")
     lost = running(backend, drivers.home, "deaf")
-    ticket = backend._adoptions[lost.attempt]["ticket"]
+    ticket = backend._attempts.adoptions[lost.attempt]["ticket"]
     backend.close()
     for host in hosts_of(drivers.cluster):
         host.signal(signal.SIGKILL)
@@ -227,7 +227,7 @@ def test_a_host_that_ended_between_two_drivers_costs_nothing_and_no_end_that_no_
 def test_a_host_of_other_code_finishes_what_it_runs_and_then_makes_room(drivers: Drivers) -> None:
     backend = drivers.newest
     submission = running(backend, drivers.home, "until asked")
-    ticket = backend._adoptions[submission.attempt]["ticket"]
+    ticket = backend._attempts.adoptions[submission.attempt]["ticket"]
     (old,) = hosts_of(drivers.cluster)
     backend.close()
     successor = drivers.next()
@@ -257,7 +257,7 @@ def test_a_host_that_idles_or_has_no_driver_saves_ends_and_gives_its_node_back(d
     wait_until(lambda: not hosts_of(drivers.cluster), "the idle host ends", 60)
     submission = submitted(backend, drivers.home, "until asked")  # it is started again when it is needed
     until(backend, submission, "running")
-    ticket = backend._adoptions[submission.attempt]["ticket"]
+    ticket = backend._attempts.adoptions[submission.attempt]["ticket"]
     backend.close()
     wait_until(lambda: not hosts_of(drivers.cluster), "the orphan ends", 60)
     result = json.loads((Path(submission.request["work"]) / "result.json").read_text())
@@ -353,7 +353,7 @@ def test_a_host_that_was_silent_when_it_was_found_is_heard_and_what_is_on_a_node
     lost = submitted(backend, drivers.home, "deaf", added.name)
     going_on = submitted(backend, drivers.home, "until asked", stays.name)
     until(backend, lost, "running"), until(backend, going_on, "running")
-    tickets = {one.attempt: backend._adoptions[one.attempt]["ticket"] for one in (lost, going_on)}
+    tickets = {one.attempt: backend._attempts.adoptions[one.attempt]["ticket"] for one in (lost, going_on)}
     (host,) = second_node.processes("ray::Host")
     backend.close()
     os.kill(host.pid, signal.SIGSTOP)

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from recorded_run import record
+from toy_study import commit_of
 
 from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import HostShare
@@ -58,6 +59,15 @@ def drive(study: Study) -> RunResult:
         )
 
 
+def change_one(study: Study, change: str) -> None:
+    """Make the last evaluation again, with other values; `change`: names the attempt, and decides the values."""
+    job = next(job for job in reversed(study.plan.jobs.values()) if job.spec.images and job.branch is not None)
+    study.store.withdraw(job.fingerprint)
+    folder = study.store.prepare(job.stage, job.fingerprint, change)
+    write_results(job, folder, change)
+    assert study.store.commit(commit_of(job, change), folder)
+
+
 class _WithFiles(FilesStore):
     """A store that adds to an artifact what a job of its stage would have written."""
 
@@ -71,9 +81,9 @@ class _WithFiles(FilesStore):
         return super().commit(commit_without_manifest, folder)
 
 
-def write_results(job: Job, folder: Path) -> None:
-    """What a finished job leaves, with values that depend on its fingerprint."""
-    values = random.Random(job.fingerprint)
+def write_results(job: Job, folder: Path, change: str = "") -> None:
+    """What a finished job leaves, with values that depend on its fingerprint and on `change`."""
+    values = random.Random(job.fingerprint + change)
     if job.spec.curve:
         lines = [
             {"step": step, "name": job.spec.curve, "value": 1 / step + values.random(), "wall": float(step)}

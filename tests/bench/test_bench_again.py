@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from many_results import drive, seeds_override
+from many_results import change_one, drive, seeds_override
 from recorded_run import record, write_matrix
 from timing import cpu_seconds, say
 
@@ -63,6 +63,11 @@ def test_commands_on_a_finished_study(monkeypatch: pytest.MonkeyPatch) -> None:
             lines["plan"] = [seeds_override(seeds)]
             for verb, arguments in lines.items():
                 found[verb] = cpu_seconds([*PROGRAM, verb, *arguments], folder, 5, environment)
+            changed = []
+            for change in ("a7", "a8", "a9"):
+                change_one(study, change)
+                changed.append(cpu_seconds([*PROGRAM, "report", seeds_override(seeds)], folder, 1, environment))
+            found["report of one changed job"] = min(changed)
             for what, seconds in found.items():
                 taken.setdefault(what, []).append((jobs, seconds))
                 say(what, seconds, group="growth", size=jobs)
@@ -101,4 +106,4 @@ def test_driver_of_a_thousand_running_jobs() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     found = json.loads(done.stdout.splitlines()[-1])
     say("driver with 1,000 running jobs, seconds of a processor a second", found["share"], group="again")
-    say("the same, GiB of memory at most", found["peak_mib"] / 1024, group="again")
+    say("driver with 1,000 running jobs, memory at most, GiB", found["peak_mib"] / 1024, group="again")

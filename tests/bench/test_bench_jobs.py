@@ -29,7 +29,7 @@ pytestmark = pytest.mark.bench
 HERE = Path(__file__).parent
 JOBS = 100
 FEW, MANY = 2, 8
-MANY_LIGHT = 62
+MANY_LIGHT = 402
 """Of peers that start no process for a job: with fewer, the noise of their start is larger than all jobs."""
 WHAT = "a job of one optimiser step"
 

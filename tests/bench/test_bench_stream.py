@@ -20,7 +20,8 @@ from workloads.data.codec import SpaceToDepth
 from workloads.data.poses import Poses
 from workloads.evaluation.rollout import Case, roll_out
 from workloads.memory.interface import Slots, State
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study.memory.ssm import Ssm
 
 pytestmark = pytest.mark.bench

@@ -10,10 +10,11 @@ from small_study import CHECKOUT, ECHO_MATRIX, SMALL
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.store.files import FilesStore
+from orchestrator.store.protocol import Store
 
 ON_ONE = "backend: ray\nray: {address: local, cpus: 2, devices: 0, memory_gib: null}\n"
 REST = """\
-store: {{kind: files}}
+store: {store}
 tracking: {{kind: none, uri: null}}
 retries: {{error: 1, out_of_memory: 1, vanished: 3, free_in_a_row: 10}}
 pause_after: 3
@@ -31,10 +32,15 @@ STEPS = 40
 CHECKPOINTS = "echo-memory/attempts/*/*/checkpoints/step-*/manifest.json"
 
 
-def start(home: Path, site: str, *overrides: str, row: str, zero_stage: int) -> "subprocess.Popen[str]":
-    """`run` of a row as far as its training and one evaluation; `site`: the first lines of its cluster file."""
+def start(
+    home: Path, site: str, *overrides: str, row: str, zero_stage: int, store: str = "{kind: files}"
+) -> "subprocess.Popen[str]":
+    """`run` of a row as far as its training and one evaluation.
+
+    `site`: the first lines of its cluster file; `store`: its section of that name.
+    """
     home.mkdir()
-    (home / "cluster.yaml").write_text(site + REST.format(stage=zero_stage), encoding="utf-8")
+    (home / "cluster.yaml").write_text(site + REST.format(stage=zero_stage, store=store), encoding="utf-8")
     small = [one for one in SMALL if not one.startswith("controls.training.steps")]
     command = [
         str(ECHO_MATRIX), "run", "--matrix", str(CHECKOUT / "matrix.yaml"),
@@ -52,9 +58,9 @@ def ended_well(run: "subprocess.Popen[str]", within_s: float = 400.0) -> None:
     assert run.returncode == 0, said
 
 
-def published(home: Path) -> dict[str, dict[str, str]]:
+def published(home: Path, store: Store | None = None) -> dict[str, dict[str, str]]:
     """Label -> file -> digest of all that was published, but for metrics, which tell of the machine's speed."""
-    store = FilesStore(home / "echo-memory" / "store")
+    store = store or FilesStore(home / "echo-memory" / "store")
     found = {}
     for fingerprint in store.commits():
         manifest = json.loads((store.fetch(fingerprint) / "manifest.json").read_text(encoding="utf-8"))

@@ -103,6 +103,15 @@ def test_a_folder_that_every_user_may_write_to_is_told(study: Study, tmp_path: P
         folder.chmod(before)
 
 
+def test_a_folder_that_is_to_be_made_where_all_may_make_folders_is_made_first(study: Study, tmp_path: Path) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    new = dataclasses.replace(study, home=shared / "outputs" / "study")
+    (found,) = look("access", new)
+    assert (found.level, found.remedy) == ("warning", f"mkdir -p {new.home}"), "and not chmod of a folder like /tmp"
+
+
 def test_a_redirect_is_not_followed_and_takes_no_credentials_along(study: Study) -> None:
     received: list[str | None] = []
 

@@ -100,6 +100,10 @@ def test_a_controller_on_the_cluster_is_followed_and_stopped_from_here(head: Hea
     assert started.out.read_text(encoding="utf-8").startswith("echo-memory · laptop: 11 of 11 jobs to do\n")
     assert head.log(job.id).read_text(encoding="utf-8") == f"the output goes to {rehearsal.home}\n"
 
+    again = start_detached(given, rehearsal.home, said.append, DriverJob(head.address))
+    assert again.exit_code == 1 and "; wait for it, or stop it with `echo-matrix stop`; " in again.output
+    assert read_holder(rehearsal.home) == holder
+
     stopped = rehearsal.call("stop")
     assert stopped.returncode == 0, stopped.stderr
     assert wait_for(lambda: job.exit_code(), "the job ends") == 130
@@ -128,8 +132,8 @@ def test_a_head_that_does_not_see_the_studys_folder(tmp_path: Path) -> None:
 
 
 def test_a_wrong_token_and_a_dashboard_that_is_not_there(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SiteError, match=r"^ray.dashboard is 'http://127.0.0.1:1': nothing of Ray answers \(.*tunnel"):
+    with pytest.raises(SiteError, match=r"^ray.dashboard is 'http://127.0.0.1:1': nothing answers there \(.*tunnel"):
         DriverJob("http://127.0.0.1:1")
     monkeypatch.setattr(sys.modules[__name__], "TOKEN", "of-another-cluster")
-    with pytest.raises(SiteError, match=r"it refuses the token \(.*\); use that of the cluster: RAY_AUTH_TOKEN, or ~"):
+    with pytest.raises(SiteError, match=r"it refuses the token \(403\); use that of the cluster: RAY_AUTH_TOKEN, or ~"):
         DriverJob(head.address)

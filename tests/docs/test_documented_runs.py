@@ -24,13 +24,14 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"(doctor|run) --cluster bucket": ("tests/s3/test_study.py", "s3"),
     r"(doctor|run|sync) --cluster team": ("tests/root/test_team_server.py", "tracking"),
     r"doctor --(cluster cluster/ray\.yaml|backend ray)\b.*": ("tests/backends/test_ray_doctor.py", "node_checks"),
-    r"(run|status|logs|stop) .*--cluster cluster/lab\.yaml.*": (
+    r"(doctor|run|status|logs|stop) (.*)?--cluster cluster/lab\.yaml.*": (
         "tests/cli/test_driver_on_cluster.py",
         "start_detached",
     ),
     r"doctor --backend slurm": ("tests/slurm/test_site_limits.py", "doctor"),
     r"plan .*--sbatch\b.*": ("tests/backends/test_planned_scripts.py", "sbatch"),
-    r"run --cluster cluster/ray\.yaml .*": ("tests/schedule/test_gangs.py", "nodes"),
+    r"plan --cluster cluster/ray\.yaml --ask-cluster": ("tests/backends/test_ray_addresses.py", "may_ask"),
+    r"run --cluster cluster/ray\.yaml.*": ("tests/schedule/test_gangs.py", "nodes"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
     r"simulate.*": ("tests/plan/test_simulate.py", "simulate"),
     r"run .*--(until|limit|max-device-hours) .*": ("tests/schedule/test_budget.py", "until"),

@@ -14,7 +14,7 @@ from orchestrator.host.code import CHECKOUT
 from orchestrator.host.launch import rank_environment
 from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.multi_node import ranks_of_node
-from orchestrator.tracking.mlflow.tracker import mlflow_environment
+from orchestrator.tracking.mlflow.environment import mlflow_environment
 
 MAY_START_PYTHON = {
     "orchestrator/backends/ray/entry.py",

@@ -19,7 +19,7 @@ from orchestrator.host.environment import (
     passed,
     withheld,
 )
-from orchestrator.tracking.mlflow.tracker import mlflow_environment
+from orchestrator.tracking.mlflow.environment import mlflow_environment
 from workloads.contract.workload import Workload
 from workloads.runtime.numerics import OVERRIDES, READ_AT_LOAD, READ_LATER
 from workloads.study.workload import WORKLOAD

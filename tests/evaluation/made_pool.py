@@ -12,8 +12,9 @@ from workloads.contract.request import Execution, Rendezvous, Request
 from workloads.contract.rows import resolved
 from workloads.data import encode, generate
 from workloads.data.latents import Latents
+from workloads.model.shapes import LatentShape
 from workloads.model.weights import save_model
-from workloads.model.world_model import LatentShape, build_model
+from workloads.model.world_model import build_model
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
 

@@ -12,11 +12,17 @@ import pytest
 from shared_files import SharedFiles
 from toy_jobs import ROOT, SERVER, toy_submission, wait_until
 
+from orchestrator.errors import ArtifactMissing
 from orchestrator.host import stored_checkpoints
 from orchestrator.host.checkpoints import CheckpointRef, attempt_folder
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
-from orchestrator.host.stored_checkpoints import CheckpointUploader, bring_checkpoints
+from orchestrator.host.stored_checkpoints import (
+    CheckpointUploader,
+    bring_checkpoint,
+    bring_checkpoints,
+    offer_checkpoint,
+)
 from orchestrator.store.protocol import StoredCheckpoint
 from orchestrator.testing.checkpoints import FINGERPRINT, FolderCheckpoints, stored, write_checkpoint
 
@@ -89,6 +95,22 @@ def test_a_damaged_one_is_passed_over_for_an_older_one_and_leaves_nothing(
     assert place(bring_checkpoints(bucket, two, FINGERPRINT, whole=True)) == ("a001-x", 10)
     folder = attempt_folder(two, FINGERPRINT, "a001-x") / "checkpoints"
     assert [path.name for path in folder.iterdir()] == ["step-10"]
+
+
+def test_the_nodes_of_an_attempt_bring_the_checkpoint_that_the_first_of_them_has(
+    bucket: FolderCheckpoints, tmp_path: Path
+) -> None:
+    upload(bucket, tmp_path / "one", "a001-x", 10)
+    newest = CheckpointRef(path=checkpoint(tmp_path / "one", "a002-y", 20), step=20, attempt="a002-y")
+    two = tmp_path / "two"
+    with pytest.raises(ArtifactMissing):
+        bring_checkpoint(bucket, two, FINGERPRINT, newest.path)
+    for _ in range(2):
+        offer_checkpoint(bucket, FINGERPRINT, newest)
+        here = bring_checkpoint(bucket, two, FINGERPRINT, newest.path)
+    assert here == attempt_folder(two, FINGERPRINT, "a002-y") / "checkpoints" / "step-20"
+    assert (here / "weights.safetensors").read_bytes() == (newest.path / "weights.safetensors").read_bytes()
+    assert bring_checkpoint(bucket, tmp_path / "one", FINGERPRINT, newest.path) == newest.path, "a folder that both see"
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from torch import Tensor
 from orchestrator.spec.load import load_matrix
 from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study.memory.base import MemoryRow
 
 ROWS: dict[str, MemoryRow] = {

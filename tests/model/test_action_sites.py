@@ -9,7 +9,8 @@ from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.action import SITES, ActionMap
 from workloads.model.initial import initialise
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study.memory.context import Context
 from workloads.study.memory.ssm import Ssm
 

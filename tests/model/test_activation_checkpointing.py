@@ -8,7 +8,8 @@ from torch import Tensor
 
 from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study.memory.families import row_from
 
 SHAPE = LatentShape(channels=3, height=4, width=8, frames=3, text_tokens=2, text_width=5)

@@ -18,7 +18,8 @@ from torch import Tensor
 from workloads.contract.rows import resolved
 from workloads.memory.interface import Slots
 from workloads.model.action import SITES
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.compress import Compress
 from workloads.study.memory.families import row_from

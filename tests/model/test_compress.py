@@ -14,7 +14,8 @@ from workloads.memory.interface import Sizes, Slots
 from workloads.memory.mechanisms import make_mechanism
 from workloads.memory.write.pooled import length_pooled, multiscale, pooled_poses
 from workloads.memory.write.weighted import ages
-from workloads.model.world_model import LatentShape, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import build_model
 from workloads.study.memory.compress import Compress
 
 SIZES = Sizes(width=8, blocks=1, heads=1, rows=2, columns=2, controls={})

@@ -16,7 +16,8 @@ from orchestrator.spec.load import load_matrix, resolve_profile
 from workloads.contract.rows import RowError
 from workloads.memory.interface import Slots
 from workloads.model import cost, initial
-from workloads.model.world_model import LatentShape, WorldModel
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel
 from workloads.study import sizes
 from workloads.study.memory.context import Context
 from workloads.study.memory.families import row_from

@@ -14,7 +14,8 @@ from workloads.memory.read.cross_attention import ReadByCrossAttention, Readout
 from workloads.memory.write.cells import Cells
 from workloads.memory.write.grid import DIAGONAL
 from workloads.model.initial import initialise
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.study.memory.address.none import NoAddressSpec
 from workloads.study.memory.spatial import Spatial

@@ -17,8 +17,9 @@ from workloads.memory.interface import Slots
 from workloads.model.action import SITES
 from workloads.model.cost import flops_denoise, flops_write, tokens_forward, tokens_written
 from workloads.model.initial import decay_groups, decays, parameters_added
+from workloads.model.shapes import LatentShape
 from workloads.model.weights import load_model, save_model
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.world_model import WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.study.memory.families import row_from
 

@@ -63,6 +63,15 @@ def test_a_mix_prints_makespan_over_bound(
         (["--hosts", "8"], "--hosts '8'; allowed: COUNTxDEVICES[xCPUS], such as 8x8 or 2x0x64"),
         (["--hosts", "8x0"], "--hosts '8x0': hosts without devices need a number of cpus, such as 8x0x64"),
         (["--mix", "easy"], "no mix 'easy'; allowed: gangs, heavy-tail, train-and-evaluate"),
+        (
+            ["--hosts", "9999x9999"],
+            "--hosts '9999x9999' has 99,980,001 devices and 1,599,680,016 cpus; allowed: at most",
+        ),
+        (["--hosts", "8x8", "--hosts", "8x8"], "--hosts 8x8 is given twice; compare different hosts"),
+        (
+            ["--mix", "gangs", "--rows", "a", "--all"],
+            "--mix takes the place of the study, so --rows, --all would change nothing",
+        ),
         (["--mix", "gangs", "--hosts", "1x2"], "1x2: job-0002 never starts: it fits on no host"),
     ],
 )

@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.statistics.agreement import kendall, mean_ranks, pearson, ranks, spearman
+from reports.statistics.agreement import kendall, mean_ranks, mean_ranks_of_many, pearson, ranks, spearman
 from reports.statistics.intervals import complete, holm, interval_of_sum, paired_interval
 from reports.statistics.panel import scene_of
 from reports.statistics.scores import branch_score, normalised
@@ -32,6 +32,12 @@ def test_holm_never_lowers_a_p_and_keeps_the_order(p_values):
     assert all(a <= 1 for a in adjusted)
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+@given(st.lists(st.integers(-3, 3) | st.floats(-1, 1), max_size=9))
+def test_ranks_by_sorting_are_those_of_comparing_all_pairs_and_scipys(scores):
+    of = np.array(scores, dtype=np.float64)
+    assert list(mean_ranks_of_many(of)) == list(mean_ranks(of)) == list(scipy.stats.rankdata(of))
 
 
 @given(st.data())

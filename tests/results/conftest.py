@@ -1,6 +1,7 @@
-"""What these tests share with those of reports."""
+"""What these tests share with those of reports and the bench."""
 
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "reports")]
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "reports"), str(TESTS / "bench")]

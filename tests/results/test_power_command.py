@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,9 @@ def test_more_seeds_cost_trainings_and_more_scenes_cost_evaluations(study: Study
     assert from_nothing.added(2, 8).core_hours == pytest.approx(sum(one.core_hours for one in hours.values()))
 
 
-def test_scenes_that_trainings_read_train_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_scenes_cost_those_alone_unless_trainings_read_them(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))
     plan = open_study(root / "matrix.yaml", look=False).plan
     assert {name: one.number for name, one in plan.workload.scenes(plan.cells).items()} == {
@@ -140,8 +143,13 @@ def test_scenes_that_trainings_read_train_again(root: Path, tmp_path: Path, monk
         "return": 4,
     }
     costs = DesignCosts(plan, Forecaster(plan), "return", 4, 1)
-    assert (costs.key, costs.trains_again) == ("controls.data.open_prompts", True)
-    assert (
-        costs.added(1, 8).core_hours > 0.9 * DesignCosts(plan, Forecaster(plan), "return", 4, 0).added(1, 4).core_hours
-    )
+    assert (costs.key, costs.trains_again, costs.grows) == ("controls.data.open_prompts", False, True)
+    whole = DesignCosts(plan, Forecaster(plan), "return", 4, 0).added(1, 4).core_hours
     assert costs.added(1, 4) == DesignCost()
+    assert 0.0 < costs.added(1, 8).core_hours < 0.5 * whole
+    assert costs.added(1, 12).core_hours == pytest.approx(2 * costs.added(1, 8).core_hours)
+
+    jobs = {job_id: replace(job, items=None, reads={}) for job_id, job in plan.jobs.items()}
+    without_items = replace(plan, jobs=jobs)
+    again = DesignCosts(without_items, Forecaster(without_items), "return", 4, 1)
+    assert again.trains_again and again.added(1, 8).core_hours > 0.9 * whole

@@ -11,7 +11,7 @@ import pytest
 from finished_study import finished_study
 
 from orchestrator.cli import app
-from orchestrator.commands.run.run_study import report_of
+from orchestrator.commands.run.report import report_of
 from orchestrator.crate.description import CrateDescription, read_description
 from orchestrator.crate.layout import STUDY
 from orchestrator.errors import CrateError, PlanError

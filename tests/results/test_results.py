@@ -13,7 +13,7 @@ from recorded_run import record
 
 from orchestrator import results as results_module
 from orchestrator.cli import app
-from orchestrator.commands.run.run_study import report_of
+from orchestrator.commands.run.report import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
 from orchestrator.plan.recorded import plan_document, plan_of
 from orchestrator.reporting.artifacts import ArtifactReader

@@ -12,7 +12,7 @@ from toy_study import Toy, make_job, make_plan, small_plan
 
 from orchestrator.backends.fake.backend import Act
 from orchestrator.backends.protocol import HostShare
-from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, parsed_time
+from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, idle_limit, parsed_time
 from orchestrator.errors import PlanError
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.estimates import JobEstimate
@@ -161,8 +161,18 @@ def test_a_time_out_of_range_is_refused(text: str) -> None:
 def test_hours_that_are_no_number_are_refused() -> None:
     nan = float("nan")
     for options in (BudgetOptions(max_device_hours=nan), BudgetOptions(max_core_hours=nan)):
-        with pytest.raises(PlanError, match="-hours nan; allowed: a number of hours of 0 or more"):
+        with pytest.raises(PlanError, match="-hours nan; allowed: a number of hours above 0"):
             options.budget  # noqa: B018
+
+
+def test_a_limit_on_hours_that_no_job_has_is_told() -> None:
+    without, on_device = (make_job("train", f"train/{n}", resources=replace(DEVICE, devices=n)) for n in range(2))
+    hours = Budget(device_hours=1.0)
+    assert idle_limit(hours, [without]) == (
+        "--max-device-hours limits nothing: no job of this plan needs a device; --max-core-hours limits these"
+    )
+    assert idle_limit(hours, [without, on_device]) == idle_limit(Budget(), [without]) == ""
+    assert idle_limit(Budget(core_hours=1.0), [on_device]).startswith("--max-core-hours limits nothing: all jobs of")
 
 
 @pytest.fixture

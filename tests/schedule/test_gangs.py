@@ -19,7 +19,7 @@ from orchestrator.schedule.job_states import JobStates
 from orchestrator.schedule.launcher import read_intent, write_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt, attempt_json
-from orchestrator.schedule.misfits import why_short, why_unplaceable
+from orchestrator.schedule.misfits import Misfits
 from orchestrator.schedule.placement import Placer, usable
 from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import JobShape, Reservations, Spread, fit, promise_for
@@ -114,20 +114,23 @@ def test_its_reservation_is_of_as_many_hosts_from_when_the_last_of_them_is_free(
 
 def test_too_few_hosts_are_waited_for_and_a_share_that_none_has_is_not() -> None:
     two = needs(8, 2)
-    assert why_short(two, "train", [host("a"), host("b")]) is None
-    assert why_short(two, "train", [host("a")]) == "needs 2 hosts with 1 cpu, 4 devices and 0.5 GiB each; there is 1"
-    assert why_unplaceable(two, "train", [host("a")]) is None
-    alone = str(why_unplaceable(two, "train", [host("a", group=None), host("b", group=None)]))
+    assert Misfits([host("a"), host("b")]).why_short(two, "train") is None
+    assert (
+        Misfits([host("a")]).why_short(two, "train")
+        == "needs 2 hosts with 1 cpu, 4 devices and 0.5 GiB each; there is 1"
+    )
+    assert Misfits([host("a")]).why_unplaceable(two, "train") is None
+    alone = str(Misfits([host("a", group=None), host("b", group=None)]).why_unplaceable(two, "train"))
     assert alone == (
         "needs 1 cpu, 4 devices and 0.5 GiB on each of 2 hosts; no host of this --cluster shares a job with others; "
         "lower resources.train.nodes or choose another --cluster"
     )
     assert "on each of 2 hosts; the largest has 64 cpus, 2 devices" in str(
-        why_unplaceable(two, "train", [host("a", 2)])
+        Misfits([host("a", 2)]).why_unplaceable(two, "train")
     )
-    many = str(why_unplaceable(needs(8, cpus=999), "train", [host("a"), host("b")]))
+    many = str(Misfits([host("a"), host("b")]).why_unplaceable(needs(8, cpus=999), "train"))
     assert many.startswith("needs 999 cpus, 8 devices and 1 GiB on one host, or an equal share on each of several; the")
-    assert why_unplaceable(needs(3, 2), "train", [host("a"), host("b")]) == (
+    assert Misfits([host("a"), host("b")]).why_unplaceable(needs(3, 2), "train") == (
         "resources.train.nodes is 2, but its 3 ranks cannot be shared equally; a divisor of 3 is allowed"
     )
 

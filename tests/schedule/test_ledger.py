@@ -293,7 +293,11 @@ def test_a_ledger_of_the_sixth_version_keeps_its_durations(path: Path) -> None:
         ledger.record_duration(duration)
         assert ledger.durations() == [duration]
     with contextlib.closing(sqlite3.connect(path)) as old:
-        old.executescript("ALTER TABLE durations DROP COLUMN p95_s; PRAGMA user_version = 6;")
+        old.executescript("""
+            ALTER TABLE durations DROP COLUMN p95_s;
+            ALTER TABLE durations DROP COLUMN share;
+            PRAGMA user_version = 6;
+            """)
     with Ledger.open(path) as ledger:
         assert ledger.durations() == [dataclasses.replace(duration, p95_s=None)]
 

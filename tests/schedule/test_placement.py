@@ -9,7 +9,7 @@ from orchestrator.backends.protocol import HostShare, JobQueue, Placement
 from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import longest_chains
 from orchestrator.schedule.job_states import JobStates, Transition, closure
-from orchestrator.schedule.misfits import why_unplaceable
+from orchestrator.schedule.misfits import Misfits
 from orchestrator.schedule.ready_queue import ReadyQueue
 from orchestrator.schedule.rooms import Reservations, Target
 from orchestrator.spec.cell import Resources
@@ -88,9 +88,9 @@ def test_a_job_that_waits_for_devices_leaves_cpus_to_others() -> None:
 
 def test_what_fits_nowhere_is_told_with_numbers() -> None:
     hosts = [HostShare(name="one", cpus=2, devices=0, memory_gib=8.0)]
-    assert why_unplaceable(DEVICE, "train", hosts) is not None
-    assert "1 device" in str(why_unplaceable(DEVICE, "train", hosts))
-    assert why_unplaceable(DEVICE, "train", []) is None
+    assert Misfits(hosts).why_unplaceable(DEVICE, "train") is not None
+    assert "1 device" in str(Misfits(hosts).why_unplaceable(DEVICE, "train"))
+    assert Misfits([]).why_unplaceable(DEVICE, "train") is None
 
 
 def simulate(jobs: list[Job], hosts: list[HostShare], seconds: dict[str, float]) -> float:
@@ -154,10 +154,12 @@ def test_a_host_takes_jobs_of_its_stages_only() -> None:
     ]
     jobs = [make_job("train", "train/a"), make_job("judge", "judge/loop/a"), make_job("data", "data")]
     assert place(jobs, hosts) == {jobs[0].id: "jobs", jobs[1].id: "pack"}
-    assert why_unplaceable(jobs[1].resources, "judge", hosts) is None
-    assert "no host takes jobs of stage data" in str(why_unplaceable(jobs[2].resources, "data", hosts))
+    assert Misfits(hosts).why_unplaceable(jobs[1].resources, "judge") is None
+    assert "no host takes jobs of stage data" in str(Misfits(hosts).why_unplaceable(jobs[2].resources, "data"))
     large = Resources(cpus=3, devices=0, memory_gib=1.0, minutes=1.0)
-    assert "the largest has 2 cpus" in str(why_unplaceable(large, "judge", hosts)), "what other stages have is no help"
+    assert "the largest has 2 cpus" in str(Misfits(hosts).why_unplaceable(large, "judge")), (
+        "what other stages have is no help"
+    )
 
 
 def test_room_is_kept_for_a_large_job_only_where_its_stage_goes() -> None:
@@ -173,5 +175,5 @@ def test_room_is_kept_for_a_large_job_only_where_its_stage_goes() -> None:
 def test_a_host_that_is_to_come_makes_no_job_a_why_unplaceable_and_takes_none() -> None:
     promised = HostShare(name="pilot", cpus=4, devices=1, memory_gib=8.0, pending=True)
     job = make_job("train", "train/a", resources=DEVICE)
-    assert why_unplaceable(job.resources, "train", [promised]) is None
+    assert Misfits([promised]).why_unplaceable(job.resources, "train") is None
     assert place([job], [promised]) == {}

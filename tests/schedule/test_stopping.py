@@ -102,7 +102,7 @@ def test_a_stopped_run_leaves_the_report_to_the_next_one(
         return True
 
     monkeypatch.setattr("orchestrator.commands.run.run_study.run", lambda *_given, **_named: ended)
-    monkeypatch.setattr("orchestrator.commands.run.run_study.report_if_needed", write)
+    monkeypatch.setattr("orchestrator.commands.run.report.report_if_needed", write)
     out = io.StringIO()
     finished = run_study(study, study.plan.jobs, PlainView(out), {})
     assert (written, finished.written) == (([], False) if interrupted else ([study.report_folder], True))

@@ -135,6 +135,14 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: list[str],
         ("{dashboard: 'http://h:8265'}", "ray.dashboard needs an existing cluster, but ray.address is local; name its"),
         ("{address: auto, dashboard: 'h:8265'}", "ray.dashboard is 'h:8265'; allowed: an address such as http://127.0"),
         (
+            "{address: auto, dashboard: 'http://'}",
+            "ray.dashboard is 'http://'; allowed: an address such as http://127.0",
+        ),
+        (
+            "{address: 'http://h:1'}",
+            "ray.address is 'http://h:1'; allowed: local, auto, HOST:PORT of the cluster's head",
+        ),
+        (
             "{address: auto, node_types: {gpu: {cpus: 8}}}",
             "ray.node_types.gpu.memory_gib is missing; allowed: a number",
         ),
@@ -143,7 +151,7 @@ def test_an_option_that_cannot_be_is_refused(tmp_path: Path, options: list[str],
             "ray.node_types.gpu.cpus is 0; allowed: 1 and",
         ),
     ],
-    ids=["nodes-of-an-own-ray", "dashboard-of-an-own-ray", "no-address", "no-memory", "no-cpus"],
+    ids=["nodes-of-an-own-ray", "dashboard-of-an-own-ray", "no-address", "no-host", "no-head", "no-memory", "no-cpus"],
 )
 def test_a_cluster_that_cannot_grow_or_be_asked_is_refused(tmp_path: Path, section: str, message: str) -> None:
     path = written(tmp_path, f"backend: ray\nray: {section}\n")

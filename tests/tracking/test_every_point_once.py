@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from test_mlflow_tracker import EVERYTHING, TIMEOUT_S, metric_count, poll, table
 
 from orchestrator.plan.job import Plan
-from orchestrator.tracking.mlflow.tracker import LOG, MlflowTracker
+from orchestrator.tracking.mlflow.child import LOG
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 from orchestrator.tracking.protocol import JobChange
 from workloads.runtime.progress import Progress
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_plan import made_plan, standing
 
+from orchestrator.tracking.mlflow.environment import mlflow_environment
 from orchestrator.tracking.mlflow.projection import (
     Point,
     artifact_path,
@@ -17,7 +18,7 @@ from orchestrator.tracking.mlflow.projection import (
     status,
     study_message,
 )
-from orchestrator.tracking.mlflow.tracker import MlflowTracker, mlflow_environment
+from orchestrator.tracking.mlflow.tracker import MlflowTracker
 
 STATES = st.sampled_from(["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"])
 

@@ -10,7 +10,8 @@ from workloads.contract.rows import resolved
 from workloads.data.index import Index
 from workloads.data.latents import Latents
 from workloads.model.flow import noised, sigma_from_uniform, velocity
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study.memory.families import row_from
 from workloads.training.batches import Batches, TrainingBatch
 from workloads.training.settings import BatchShape

@@ -130,7 +130,7 @@ def scored(
             continue
         out = made.with_name(f"{made.name}-{name}")
         out.mkdir(exist_ok=True)
-        outcome = stage(replace(request, inputs=inputs, out=str(out)), _Within(progress))
+        outcome = stage(replace(request, inputs=inputs, out=str(out), finished=()), _Within(progress))
         if outcome.stopped:
             return None
         of_judge = dict(outcome.records) if name == "judge" else of_judge

@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Rule, constant, float32, normal
+from workloads.memory.initial_values import Rule, constant, normal
+from workloads.memory.interface import float32
 from workloads.study.sizes import ACTION_WIDTH
 
 SITES = ("post_attention", "pre_norm", "pre_qkv", "pre_qkv_gated")

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Positions, Rule, Stored, constant, float32, xavier
+from workloads.memory.initial_values import Rule, constant, xavier
+from workloads.memory.interface import Address, Positions, Stored, float32
 from workloads.model.norm import rms_norm
 
 EPSILON = 1e-6

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Positions, Rule, Stored, float32, given
+from workloads.memory.initial_values import Rule, given
+from workloads.memory.interface import Address, Positions, Stored, float32
 from workloads.model.action import ActionMap
 from workloads.model.attention import EPSILON, CrossAttention, SelfAttention
 

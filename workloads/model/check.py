@@ -18,7 +18,8 @@ from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.rows import RowError, resolved
 from workloads.memory.interface import Slots, Stored
 from workloads.model.initial import parameters_added
-from workloads.model.world_model import LatentShape, WorldModel, build_model
+from workloads.model.shapes import LatentShape
+from workloads.model.world_model import WorldModel, build_model
 from workloads.study import footprint, sizes
 from workloads.study.memory.base import PATCH, MemoryRow
 from workloads.study.memory.families import row_from

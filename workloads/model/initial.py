@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from workloads.data.draws import stream
-from workloads.memory.interface import Rule, constant, xavier
+from workloads.memory.initial_values import Rule, constant, xavier
 
 MECHANISM = "mechanism."
 """Prefix of the parameters that a row adds; all others are shared."""

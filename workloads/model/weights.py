@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from workloads.contract.rows import RowError, resolved
 from workloads.model.differences import differences
+from workloads.model.shapes import LatentShape
 from workloads.model.shards import Shards, open_tensors
-from workloads.model.world_model import LatentShape, WorldModel
+from workloads.model.world_model import WorldModel
 from workloads.runtime.errors import BadInput
 from workloads.study.memory.families import row_from
 

@@ -10,7 +10,6 @@ latent frame, `d` width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,33 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from workloads.memory.interface import Mechanism, Positions, Rule, Sizes, Slots, State, Stored, float32, placed
+from workloads.memory.initial_values import Rule
+from workloads.memory.interface import Mechanism, Positions, Sizes, Slots, State, Stored, float32, placed
 from workloads.memory.mechanisms import make_mechanism
 from workloads.memory.rotary import Rotary, rotary_table
-from workloads.model.action import SITES
 from workloads.model.blocks import Head, TransformerBlock
 from workloads.model.initial import initialise
-from workloads.runtime.errors import BadInput
+from workloads.model.shapes import LatentShape, check_sizes
 from workloads.study.memory.base import PATCH, MemoryRow
 from workloads.study.memory.families import row_from
-from workloads.study.sizes import ACTION_WIDTH
 
 TIMESTEPS = 1000.0
 """Timestep of pure noise."""
-
-
-@dataclass(frozen=True)
-class LatentShape:
-    """What one chunk looks like to the model."""
-
-    channels: int
-    height: int
-    """Of a latent, in latent pixels."""
-    width: int
-    frames: int
-    """Target latents of a chunk."""
-    text_tokens: int
-    text_width: int
 
 
 class WorldModel(nn.Module):
@@ -55,7 +39,7 @@ class WorldModel(nn.Module):
     ) -> None:
         super().__init__()
         width, heads = int(backbone["width"]), int(backbone["heads"])
-        _check(backbone, action, shape)
+        check_sizes(backbone, action, shape)
         self.shape, self.row = shape, row
         self.controls, self.site = dict(backbone), str(action["site"])
         self.rows, self.columns = shape.height // PATCH, shape.width // PATCH
@@ -110,7 +94,7 @@ class WorldModel(nn.Module):
         """
         state: State | None = None
         if self.mechanism.carries_state:
-            self._check_slots(noisy.shape[0], text, [*history, slots])
+            self.shape.check_evidence(noisy.shape[0], text, [*history, slots])
             state = self._written(None, [*history, slots], self._text(text))
         return self.denoise(noisy, sigma, actions, text, slots, state)
 
@@ -127,7 +111,7 @@ class WorldModel(nn.Module):
         """
         if not self.mechanism.carries_state:
             return None
-        self._check_slots(text.shape[0], text, [slots])
+        self.shape.check_evidence(text.shape[0], text, [slots])
         return self._written(state, [slots], self._text(text))
 
     def denoise(
@@ -139,8 +123,8 @@ class WorldModel(nn.Module):
             ValueError: a tensor of another shape.
         """
         b, t = noisy.shape[:2]
-        self._check_target(noisy, sigma, actions)
-        self._check_slots(b, text, [slots])
+        self.shape.check_target(noisy, sigma, actions)
+        self.shape.check_evidence(b, text, [slots])
         memory = self.mechanism.context(slots)
         summary = self.mechanism.summary(slots)
         frames = [noisy, memory.latents] if summary is None else [noisy, memory.latents, summary]
@@ -322,24 +306,6 @@ class WorldModel(nn.Module):
             self._tables[key] = Rotary(table.to(device))
         return self._tables[key]
 
-    def _check_target(self, noisy: Tensor, sigma: Tensor, actions: Tensor) -> None:
-        b, t = noisy.shape[:2]
-        s = self.shape
-        _expect("noisy", noisy, (b, s.frames, s.channels, s.height, s.width))
-        _expect("sigma", sigma, (b,) if len(sigma) > 1 else (1,))
-        _expect("actions", actions, (b, t, ACTION_WIDTH))
-
-    def _check_slots(self, batch: int, text: Tensor, segments: Sequence[Slots]) -> None:
-        s = self.shape
-        _expect("text", text, (batch, s.text_tokens, s.text_width))
-        for slots in segments:
-            k = slots.latents.shape[1]
-            _expect("slots.latents", slots.latents, (batch, k, s.channels, s.height, s.width))
-            _expect("slots.actions", slots.actions, (batch, k, ACTION_WIDTH))
-            _expect("slots.valid", slots.valid, (batch, k))
-            if slots.base is not None:
-                _expect("slots.base", slots.base, (batch, ACTION_WIDTH))
-
 
 _LOG_BASE = 9.210340371976184
 """Natural logarithm of 10000, the longest wavelength of the timestep's sinusoids over 2 pi."""
@@ -369,32 +335,3 @@ def _with_target(x: Tensor, target: Tensor) -> Tensor:
     """`x` (b, f, n, d) with its first frames replaced by `target`."""
     count = target.shape[1]
     return target if count == x.shape[1] else torch.cat([target, x[:, count:]], 1)
-
-
-def _expect(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; the model expects {shape}")
-
-
-def _check(backbone: Mapping[str, Any], action: Mapping[str, Any], shape: LatentShape) -> None:
-    width, heads = int(backbone["width"]), int(backbone["heads"])
-    if width % heads or (width // heads) % 2 or width // heads < 6:
-        raise BadInput(
-            f"backbone.width is {width} and backbone.heads {heads}; a head needs an even width of at least 6, "
-            "so choose a width that is an even multiple of the heads"
-        )
-    if shape.height % PATCH or shape.width % PATCH:
-        raise BadInput(
-            f"a latent of {shape.height} x {shape.width} cannot be cut into patches of {PATCH} x {PATCH}; "
-            "change data.height, data.width or codec.factor so that both are even"
-        )
-    values = shape.channels * PATCH * PATCH
-    if width <= values:
-        raise BadInput(
-            f"backbone.width is {width}, a patch has {values} values, and the velocity contains their noise; "
-            f"allowed: more than {values}"
-        )
-    if int(backbone["frequency_width"]) % 2:
-        raise BadInput(f"backbone.frequency_width is {backbone['frequency_width']}; allowed: even numbers")
-    if action["site"] not in SITES:
-        raise BadInput(f"action.site is {action['site']!r}; allowed: {', '.join(SITES)}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from workloads.contract.fields import section_kinds
 from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Tolerance
+from workloads.study.schedule import OF_A_BUDGET
 from workloads.study.sections import Branches
 
 _SECTIONS = section_kinds(Branches)
@@ -84,6 +85,7 @@ STAGES = (
         name="data",
         module="workloads.data.generate",
         sections=("data",),
+        item="scene",
         ignored=(*COUNTS, *RETURNING),
         revisions={"source": "data.source"},
         seconds_guess=5.0,
@@ -94,6 +96,7 @@ STAGES = (
         module="workloads.data.encode",
         inputs=("data",),
         sections=("data", "codec"),
+        item="scene",
         ignored=(*COUNTS, *RETURNING),
         revisions={"codec": "codec.kind"},
         seconds_guess=2.0,
@@ -104,6 +107,7 @@ STAGES = (
         module="workloads.data.order",
         inputs=("data",),
         sections=INDEXED,
+        ignored=("training.steps",),  # its number is the item; the first steps of a longer one are the same
         seed=True,
         seconds_guess=1.0,
         uncompared={
@@ -116,6 +120,9 @@ STAGES = (
         module="workloads.training.train",
         inputs=("latents", "index"),
         sections=(*OF_A_SCENE, "evidence", "action", "backbone", "training"),
+        measuring=tuple(f"training.{key}" for key in OF_A_BUDGET),
+        continued="training.steps",
+        anew="with training.schedule cosine every rate depends on the number of steps; one of wsd is continued",
         row="trained",
         seed=True,
         seconds_guess=300.0,
@@ -166,6 +173,7 @@ STAGES = (
         module="workloads.evaluation.evaluate",
         inputs=("train", "data", "latents"),
         sections=("evidence", "sampler"),
+        item="case",
         ignored=("branch.cases",),
         measuring=_NETWORKS,
         pooled=("replay",),
@@ -190,6 +198,7 @@ STAGES = (
         module="workloads.evaluation.judging",
         inputs=("evaluate", "data"),
         sections=("judge",),
+        item="case",
         ignored=("branch",),
         branches=JUDGED,
         revisions={"judge": "judge.name"},
@@ -207,6 +216,7 @@ STAGES = (
         module="workloads.evaluation.bounds",
         inputs=("data",),
         sections=("judge",),
+        item="case",
         ignored=("branch.cases", "branch.batch"),
         measuring=_NETWORKS,
         pooled=("replay",),
@@ -232,6 +242,7 @@ STAGES = (
         name="camera",
         module="workloads.evaluation.gating",
         inputs=("evaluate", "data"),
+        item="case",
         ignored=("branch",),
         branches=JUDGED,
         resources_of="judge",

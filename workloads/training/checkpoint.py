@@ -9,6 +9,7 @@
 | `state.json` | `TrainingState` |
 | `metrics.jsonl` | the metrics up to this step: a later attempt starts with them, so no step is doubled or missing |
 | `step-{m}.mp4` | sample videos so far, so that what is published does not depend on interruptions |
+| `stable-{name}` | once the stable part has ended: the files of that checkpoint (`stable.py`) |
 | `manifest.json` | `{"step", "files": [{"path", "size", "sha256"}]}`, last: without it a folder is no checkpoint |
 
 There are no random states to save: every draw is a function of its name (study.md section 1), and the
@@ -20,8 +21,9 @@ Source: study.md section 6; design, rule 5 of "Truth and recovery".
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,8 @@ from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
 from workloads.model.weights import current_name
 from workloads.runtime.errors import BadInput
-from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest, sync
+from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest
+from workloads.training.ranks import save_parts
 from workloads.training.spikes import LossMean
 
 VERSION = 1
@@ -97,14 +100,23 @@ def write_checkpoint(
     metrics: Path,
     samples: Path,
     wait_for_all: Callable[[], None],
+    beside: Mapping[str, Path] | None = None,
+    without: Collection[str] = (),
+    device: str = "cpu",
 ) -> Path:
     """Write `checkpoints/step-{n}` atomically, then delete all but the newest.
 
     Every rank calls it. Rank 0 writes `weights`, the beginning of the file `metrics` and the videos in the folder
-    `samples`; each rank writes its own `moments`, if it has any.
+    `samples`; each rank's `moments`, if it has any, are written by itself, or by rank 0 where it does not see rank 0's
+    folder.
+
+    Args:
+        beside: further files on rank 0's machine, by their names in the checkpoint.
+        without: names of videos that are left out.
+        device: of the ranks, which they send from.
 
     Returns:
-        The folder of the checkpoint.
+        The folder of the checkpoint, on rank 0's machine.
     """
     final = checkpoints / f"step-{state.step}"
     temporary = checkpoints / f".step-{state.step}.tmp"
@@ -112,16 +124,16 @@ def write_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     wait_for_all()
-    if moments:
-        save_file(dict(moments), temporary / moments_name(rank))
-        sync(temporary / moments_name(rank))  # by each rank: rank 0 may be on another machine
-    wait_for_all()
+    save_parts(temporary, moments_name, moments, device)
     if rank == 0:
         save_file(dict(weights), temporary / MODEL)
         (temporary / STATE).write_text(json.dumps(asdict(state), indent=1, sort_keys=True), encoding="utf-8")
         copy_beginning(metrics, temporary / METRICS, state.metrics_bytes)
         for video in sorted(samples.glob("step-*.mp4")):
-            shutil.copyfile(video, temporary / video.name)
+            if video.name not in without:
+                shutil.copyfile(video, temporary / video.name)
+        for name, path in (beside or {}).items():
+            link(path, temporary / name)
         finish(temporary, final, state.step)
     wait_for_all()
     return final
@@ -131,6 +143,14 @@ def finish(temporary: Path, final: Path, step: int, *, prune: bool = True) -> No
     """Complete the checkpoint `final` from the files in `temporary`, durably; `prune`: delete all but the newest."""
     files = [entry(path) for path in sorted(temporary.iterdir())]
     complete(temporary, final, {"step": step, "files": files}, durable=True, prune=prune)
+
+
+def link(source: Path, target: Path) -> None:
+    """A file under another name: a link, or a copy where the disk has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def moments_name(rank: int) -> str:
@@ -200,7 +220,7 @@ class Checkpoint:
     @property
     def videos(self) -> list[str]:
         """Names of the sample videos so far."""
-        return sorted(name for name in self.files if name.endswith(".mp4"))
+        return sorted(name for name in self.files if name.startswith("step-"))
 
     def restore_samples(self, samples: Path) -> None:
         """Copy the sample videos into the folder `samples`, which may not exist yet."""

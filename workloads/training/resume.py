@@ -1,19 +1,20 @@
 """Resuming: choose the checkpoint from which a training resumes, the given one or, if it is damaged, another.
 
 Every rank checks its own files. If one finds damage, all of them skip the checkpoint, so that no two ranks resume from
-different steps. Rank 0 determines the order of candidates, since two machines may list a shared folder differently.
+different steps. Rank 0 determines the order of candidates, since two machines may list a shared folder differently, or
+have different copies of the job's folder.
 """
 
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 
 from workloads.runtime.errors import BadInput
 from workloads.runtime.step_folders import Damaged, candidates, log_fresh_start, log_skipped
 from workloads.training.checkpoint import Checkpoint, TrainingState, check_resumable
+from workloads.training.ranks import all_agree, as_first_rank
 
 END = "\0"
 """In place of a folder: rank 0 has no other checkpoint to offer."""
@@ -31,11 +32,13 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
         BadInput: it is of another job or has other shards, or there is none at all.
     """
     offered = candidates(resume) if dist.get_rank() == 0 else iter(())
+    job = resume.parent.parent.parent  # on this machine
     for number in itertools.count():
-        chosen = _as_first_rank(str(next(offered, END)), device)
+        found_there = next(offered, None)
+        chosen = as_first_rank(END if found_there is None else str(found_there.relative_to(job)), device)
         if chosen == END:
             break
-        folder = Path(chosen)
+        folder = job / chosen
         found: Checkpoint | None = None
         try:
             found = Checkpoint.open(folder, dist.get_rank())
@@ -45,7 +48,7 @@ def newest_intact(resume: Path, expected: TrainingState, device: str) -> Checkpo
         except Damaged as error:
             found = None
             log_skipped(error)
-        if _all(found is not None, device):
+        if all_agree(found is not None, device):
             assert found is not None
             check_resumable(folder, found.state, expected)
             return found
@@ -75,25 +78,3 @@ def check_layout(checkpoint: Checkpoint, groups: Sequence[Sequence[str]] | None)
         "deepspeed.zero_optimization that it was written with (round_robin_gradients reorders them); restore it in "
         "cluster/*.yaml"
     )
-
-
-def _all(answer: bool, device: str) -> bool:
-    """Whether the answer is yes on every rank."""
-    if dist.get_world_size() == 1:
-        return answer
-    votes = torch.tensor([int(answer)], device=device)
-    dist.all_reduce(votes, op=dist.ReduceOp.MIN)
-    return bool(votes.item())
-
-
-def _as_first_rank(text: str, device: str) -> str:
-    """Rank 0's text on every rank; as bytes, for torch would send an object as a pickle."""
-    if dist.get_world_size() == 1:
-        return text
-    content = torch.tensor(list(text.encode("utf-8")), dtype=torch.uint8, device=device)
-    length = torch.tensor([len(content)], device=device)
-    dist.broadcast(length, 0)
-    if dist.get_rank() != 0:
-        content = torch.empty(int(length.item()), dtype=torch.uint8, device=device)
-    dist.broadcast(content, 0)
-    return bytes(content.tolist()).decode("utf-8")

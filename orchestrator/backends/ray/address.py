@@ -1,19 +1,19 @@
-"""The address of a standing Ray cluster: can it be one, does anything answer there, and who may speak to it.
+"""The address of a standing Ray cluster: can it be one, and does anything answer there.
 
-Ray itself would try an address where nothing answers for most of a minute, and end its process over a token that is
-missing. Whatever is in the way is one sentence that says what to do.
+Ray itself would try an address where nothing answers for most of a minute. Whatever is in the way is one sentence that
+says what to do.
 """
 
 import queue
 import socket
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 from orchestrator.errors import BackendSilent, SiteError
 
 CONNECT_S = 4.0  # for a name to be found, and again for a connection
 GUIDE = "docs/how-to/ray-cluster.md"
+ALLOWED = "allowed: local, auto, HOST:PORT of the cluster's head"
 
 
 class ClusterSilent(BackendSilent):
@@ -45,11 +45,14 @@ def check_address(place: str) -> None:
     Raises:
         SiteError: says what is allowed.
     """
-    if place == "auto":
-        return
+    if place != "auto" and not is_address(place):
+        raise SiteError(unusable(place, "that is no address", ALLOWED))
+
+
+def is_address(place: str) -> bool:
+    """Whether it is HOST:PORT."""
     host, _, port = place.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 1 << 16 or "/" in host:
-        raise SiteError(unusable(place, "that is no address", "allowed: local, auto, HOST:PORT of the cluster's head"))
+    return bool(host) and "/" not in host and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
 
 
 def check_reachable(place: str, within_s: float = CONNECT_S) -> None:
@@ -85,35 +88,6 @@ def check_reachable(place: str, within_s: float = CONNECT_S) -> None:
     except OSError as error:
         why = f"nothing answers there ({error.strerror or type(error).__name__})"
         raise ClusterSilent(unusable(place, why)) from error
-
-
-def check_token(environment: Mapping[str, str]) -> None:
-    """Check that there is a token where one is to be sent: Ray would end the process with a stack trace.
-
-    Raises:
-        SiteError: there is none, or no such mode; says where it may be.
-    """
-    mode = environment.get("RAY_AUTH_MODE", "disabled").lower()
-    if mode not in ("token", "disabled"):
-        raise SiteError(f"RAY_AUTH_MODE is {environment['RAY_AUTH_MODE']!r}; allowed: token, disabled")
-    if mode == "disabled" or environment.get("RAY_AUTH_TOKEN"):
-        return
-    named = environment.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named) if named else Path(environment.get("HOME") or "~").expanduser() / ".ray" / "auth_token"
-    try:
-        empty = not file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = f"cannot be read ({getattr(error, 'strerror', None) or 'it is no text'})"
-        raise SiteError(_no_token(file, why)) from error
-    if empty:
-        raise SiteError(_no_token(file, "is empty"))
-
-
-def _no_token(file: Path, why: str) -> str:
-    return (
-        f"RAY_AUTH_MODE is token, but {file} {why}; copy the cluster's token there from its head (`ray get-auth-token` "
-        "prints it), or set RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
-    )
 
 
 def version_mismatch(place: str, theirs: tuple[str, str], ours: tuple[str, str], *, patch_counts: bool) -> str | None:

@@ -1,7 +1,8 @@
 """Nodes that do not see the study's folder: logs, metrics and endings are fetched from their hosts at each poll.
 
 An attempt has ended for the driver once everything of it is here, or when `GIVE_UP_S` have passed: then its report says
-what is missing. A host that has taken another's place on its node hands out what that one has left there.
+what is missing. A host that has taken another's place on its node hands out what that one has left there. Each share of
+an attempt over several hosts (`gang.share_name`) is fetched by itself; no file has the same name in two of them.
 """
 
 import time
@@ -26,7 +27,7 @@ class NodesApart:
     def __init__(self) -> None:
         self._files = FilesOfAttempts()
         self._ended: dict[str, float] = {}
-        """Attempt -> monotonic clock at which its end was first reported, s."""
+        """Share -> monotonic clock at which its end was first reported, s."""
         self._limits: dict[str, int] = {}
         """Token of a host -> bytes that it is asked for: fewer where an answer did not come in time."""
 
@@ -42,15 +43,15 @@ class NodesApart:
         Args:
             hosts: of the cluster.
             answered: tokens of the hosts that have just answered: no other is waited for.
-            host_of: attempt -> its host, or the host's name.
-            work_of: attempt -> its folder on this machine.
+            host_of: share of an attempt -> its host, or the host's name.
+            work_of: the same -> the attempt's folder on this machine.
         """
         apart = {host.name: host for host in hosts.living if host.apart and host.token in answered}
         if not apart:
             return
         works: dict[str, dict[str, Path]] = {}
-        for attempt, of in host_of.items():
-            works.setdefault(of.name if isinstance(of, RayHost) else of, {})[attempt] = work_of[attempt]
+        for share, of in host_of.items():
+            works.setdefault(of.name if isinstance(of, RayHost) else of, {})[share] = work_of[share]
         asked = [host for name, host in apart.items() if name in works]
         most = min(PIECES, AT_ONCE // max(len(asked), 1))
         limits = {host.token: min(self._limits.get(host.token, most), most) for host in asked}
@@ -64,33 +65,37 @@ class NodesApart:
         for answer in answers.values():
             self._files.take(answer)
 
-    def report(self, answered: Mapping[str, Any], host: RayHost) -> dict[str, Any]:
+    def report(self, answered: Mapping[str, Any], host: RayHost, share: str, *, alone: bool) -> dict[str, Any]:
         """A host's report of an attempt: it runs on until everything of it is here.
 
-        Then the host may forget it: from now on `ended.json` here tells how it ended, also to another driver.
+        Then the host may forget it: from now on `ended.json` here tells how it ended, also to another driver. Of
+        several hosts none forgets yet, for the others may still ask it.
 
         Args:
             answered: what the host has said, before `fetch`.
             host: of the attempt.
+            share: of the attempt, on this host.
+            alone: the attempt has no other.
         """
         attempt = answered["attempt"]
         if answered["phase"] != "ended":
             return dict(answered)
-        waited = time.monotonic() - self._ended.setdefault(attempt, time.monotonic())
-        if not self._files.complete(attempt) and waited < GIVE_UP_S:
+        waited = time.monotonic() - self._ended.setdefault(share, time.monotonic())
+        if not self._files.complete(share) and waited < GIVE_UP_S:
             beat = answered["heartbeat"] or {"step": 0, "of": 0}
             beat = {**beat, "phase": "fetching its log", "counter": f"fetching {waited:.0f} s"}
             return {**answered, "phase": "running", "ending": None, "detail": "", "ended": None, "heartbeat": beat}
-        host.actor.poll.remote([attempt])
-        missing = self._files.missing(attempt)
-        if not missing and not self._files.complete(attempt):
+        if alone:
+            host.actor.poll.remote([attempt])
+        missing = self._files.missing(share)
+        if not missing and not self._files.complete(share):
             missing = "the host does not answer"
         if not missing:
             return dict(answered)
         detail = f"{answered['detail']}; not everything of it was fetched from its node: {missing}"
         return {**answered, "detail": detail.removeprefix("; ")}
 
-    def forget(self, attempt: str) -> None:
-        """An attempt whose end the driver has recorded."""
-        self._files.forget(attempt)
-        self._ended.pop(attempt, None)
+    def forget(self, share: str) -> None:
+        """A share of an attempt whose end the driver has recorded."""
+        self._files.forget(share)
+        self._ended.pop(share, None)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
-from orchestrator.backends.ray.address import check_token, place_of
+from orchestrator.backends.ray.address import place_of
+from orchestrator.backends.ray.auth_token import check_token, open_token
+from orchestrator.backends.ray.dashboard import dashboard_version
 from orchestrator.backends.ray.session import NAME, session_folders
 from orchestrator.backends.ray.settings import ray_settings
 from orchestrator.backends.ray.socket_folder import socket_parent
@@ -15,6 +17,7 @@ from orchestrator.host.libraries import libraries_of_jobs
 from orchestrator.host.machine import GIB
 from orchestrator.host.processes import is_alive
 from orchestrator.requirements import install_command
+from orchestrator.wording import public_url
 
 TEMPORARY_GIB = 1.0
 SHARED_MIB = 64
@@ -37,9 +40,24 @@ def connection(run: PlannedRun) -> Iterator[CheckResult]:
         why, _, remedy = str(error).partition("; ")
         yield bad(why, remedy)
         return
+    if open_to := open_token(run.environment):
+        why, _, remedy = open_to.partition("; ")
+        yield warning(why, remedy)
     yield ok(
         f"ray {version}, " + ("Ray looks for a cluster on this machine" if place == "auto" else f"{place} answers")
     )
+
+
+def dashboard(run: PlannedRun) -> Iterator[CheckResult]:
+    """The dashboard answers, by which `run --detach` starts the controller on the head; nothing where none is named."""
+    address = ray_settings(run.cluster).dashboard
+    if address is None:
+        return
+    try:
+        yield ok(f"ray {dashboard_version(address, run.environment)} answers at {public_url(address)}")
+    except BackendError as error:
+        why, _, remedy = str(error).partition("; ")
+        yield bad(why, remedy)
 
 
 def temporary(run: PlannedRun) -> Iterator[CheckResult]:

@@ -9,16 +9,15 @@ import os
 import secrets
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, Autoscaling, HostShare, PlacingBackend, Report, Submission
-from orchestrator.backends.ray.lost import CONFIRM_DEATH_S, ended_report
+from orchestrator.backends.ray.attempts import KnownAttempts
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
 from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings, study_of
@@ -26,7 +25,6 @@ from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import python_command
 from orchestrator.host.environment import RAY, passed, patterns_of_hosts
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
-from orchestrator.host.processes import end_leftovers
 from orchestrator.spec.cell import Resources
 from orchestrator.store.location import StoreLocation
 from orchestrator.wording import counted
@@ -75,18 +73,7 @@ class RayBackend:
         self._nonce = secrets.token_hex(8)
         self._failed_starts = 0
         self._unanswered = 0
-        self._reports: dict[str, Report] = {}
-        self._work: dict[str, Path] = {}
-        self._adoptions: dict[str, dict[str, Any]] = {}
-        """What another child needs to take an attempt up: `Adoption` as JSON."""
-        self._ended_reported: list[str] = []
-        """Attempts whose end we have passed on; the next poll shows that the driver has recorded it."""
-        self._forget: list[str] = []
-        """Attempts whose end the driver has recorded: the hosts need not repeat it."""
-        self._end_requested: dict[str, str] = {}
-        """Attempt -> `stop` or `kill`, where its end was asked for: a child that has died may not have passed it on."""
-        self._lost: dict[str, float] = {}
-        """Attempts of a session that has died -> monotonic clock, s."""
+        self._attempts = KnownAttempts()
 
     def waiting_for_room(self, jobs: Mapping[tuple[str, Resources], int]) -> None:
         """Take what waits to the autoscaler with the next `hosts`; where nothing does, ask it for nothing at once."""
@@ -151,7 +138,7 @@ class RayBackend:
                 tickets = {one.attempt: "" for one in submissions}
             for one in submissions:
                 ticket = tickets[one.attempt]
-                self._track(Adoption.of(one, ticket))
+                self._attempts.track(Adoption.of(one, ticket))
             return tickets
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
@@ -166,15 +153,15 @@ class RayBackend:
             )
         with self._lock:
             for one in attempts:
-                self._track(one)
+                self._attempts.track(one)
             self._request("adopt", attempts=[asdict(one) for one in attempts])
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; returns at once while a child that has died is replaced."""
         with self._lock:
-            if not self._closed and self._pipe is not None and self._unfinished():
+            if not self._closed and self._pipe is not None and self._attempts.unfinished():
                 self._update()
-            return dict(self._reports)
+            return self._attempts.reports()
 
     def stop(self, attempts: Sequence[str]) -> None:
         """Ask attempts to save a checkpoint and end."""
@@ -192,19 +179,13 @@ class RayBackend:
                 self._pipe.close()
                 self._pipe = None
                 if not self.outlives_driver:
-                    for attempt in self._unfinished():
-                        end_leftovers(self._work[attempt])
+                    self._attempts.end_processes()
                     sweep()
             self._token_file.unlink(missing_ok=True)
 
     @property
     def _token_file(self) -> Path:
         return self._home / f".seen-{self._nonce}"
-
-    def _track(self, adoption: Adoption) -> None:
-        self._reports[adoption.attempt] = Report(attempt=adoption.attempt, phase="waiting")
-        self._work[adoption.attempt] = Path(adoption.work)
-        self._adoptions[adoption.attempt] = asdict(adoption)
 
     def _reopening(self) -> bool:
         """Whether a child that takes another's place is still starting; one that died meanwhile is replaced."""
@@ -214,37 +195,26 @@ class RayBackend:
             self._replace()
         return self._pipe.alive and not self._pipe.opened
 
-    def _unfinished(self) -> list[str]:
-        return [attempt for attempt, report in self._reports.items() if report.phase != "ended"]
-
     def _update(self) -> None:
         """Bring the reports up to date. Never raises: what cannot be told is unknown."""
-        self._end_lost()
+        self._attempts.end_lost()
         assert self._pipe is not None
         if not self._pipe.alive:
             self._replace()
             return
         if not self._pipe.opened:
             return
-        self._forget += self._ended_reported
-        self._ended_reported = []
         try:
-            answers = self._pipe.request("poll", ANSWER_S, forget=self._forget)
+            answers = self._pipe.request("poll", ANSWER_S, forget=self._attempts.to_forget())
             self._unanswered = 0
         except ChildGone:
             self._replace()
             return
         except BackendError as error:
             self._count_unanswered()
-            self._mark_unknown(f"the Ray child does not answer: {error}")
+            self._attempts.mark_unknown(f"the Ray child does not answer: {error}")
             return
-        self._forget = []
-        for attempt, answer in answers.items():
-            if attempt in self._reports and attempt not in self._lost and self._reports[attempt].phase != "ended":
-                self._reports[attempt] = Report(**answer)
-                if answer["phase"] == "ended":
-                    self._ended_reported.append(attempt)
-                    del self._adoptions[attempt]
+        self._attempts.take(answers)
 
     def _replace(self) -> None:
         """Start another child after one has died; what an embedded Ray ran is lost with it."""
@@ -252,43 +222,20 @@ class RayBackend:
         was_opened, stderr = self._pipe.opened, self._pipe.stderr_tail()
         self._pipe.close()
         self._failed_starts = 0 if was_opened else self._failed_starts + 1
-        self._mark_unknown("the Ray child died")
+        self._attempts.mark_unknown("the Ray child died")
         if not self.outlives_driver:
-            for attempt in self._unfinished():
-                self._lost.setdefault(attempt, time.monotonic())
-            self._forget = []
+            self._attempts.lose()
         self._unanswered = 0
         if self._failed_starts < STARTS:
             self._start()
         else:
-            self._mark_unknown(f"Ray does not start any more: {stderr}")
+            self._attempts.mark_unknown(f"Ray does not start any more: {stderr}")
 
     def _count_unanswered(self) -> None:
         """One more question without an answer; a child that answers none is given up."""
         self._unanswered += 1
         if self._unanswered >= MAX_UNANSWERED and self._pipe is not None:
             self._pipe.kill()
-
-    def _mark_unknown(self, detail: str) -> None:
-        for attempt in self._unfinished():
-            self._reports[attempt] = replace(self._reports[attempt], phase="unknown", detail=detail)
-
-    def _end_lost(self) -> None:
-        """End the attempts of a dead session whose processes are proven gone."""
-        for attempt, since in list(self._lost.items()):
-            known = ended_report(attempt, self._work[attempt])
-            if known is not None:
-                del self._lost[attempt]
-                self._reports[attempt] = Report(**known)
-            elif time.monotonic() - since > CONFIRM_DEATH_S and end_leftovers(self._work[attempt]):
-                del self._lost[attempt]
-                self._reports[attempt] = replace(
-                    self._reports[attempt],
-                    phase="ended",
-                    ending="node_lost",
-                    detail="the Ray session died with its child process",
-                    ended=time.time(),
-                )
 
     def _start(self) -> None:
         settings = dict(self._settings)
@@ -301,10 +248,10 @@ class RayBackend:
             # An embedded Ray hands its environment down to its hosts; the nodes of a standing one have their own.
             environment=passed(os.environ, RAY if self.outlives_driver else (*RAY, *self._variables)),
         )
-        self._pipe.open(settings=settings, adopt=list(self._adoptions.values()) if self.outlives_driver else [])
+        adopted = list(self._attempts.adoptions.values()) if self.outlives_driver else []
+        self._pipe.open(settings=settings, adopt=adopted)
         for op in ("stop", "kill"):
-            again = [attempt for attempt in self._unfinished() if self._end_requested.get(attempt) == op]
-            if again:
+            if again := self._attempts.to_end(op):
                 self._pipe.notify(op, attempts=again)
 
     def _request(self, op: str, **fields: Any) -> Any:
@@ -327,7 +274,7 @@ class RayBackend:
                 break
             except ChildGone as error:  # something of it was killed while it started: that may go better
                 refusal = self._pipe.refusal
-                if refusal and not self._was_opened and not self._adoptions:
+                if refusal and not self._was_opened and not self._attempts.adoptions:
                     raise SiteError(refusal) from error  # nothing was started, and the settings are to be changed
                 if refusal or self._failed_starts + 1 >= STARTS:
                     raise BackendError(refusal or self._last_words(error)) from error
@@ -344,8 +291,7 @@ class RayBackend:
 
     def _request_end(self, op: str, attempts: Sequence[str]) -> None:
         with self._lock:
-            wanted = [attempt for attempt in attempts if attempt in set(self._unfinished()) - set(self._lost)]
-            self._end_requested.update(dict.fromkeys(wanted, op))
+            wanted = self._attempts.request_end(op, attempts)
             if wanted and self._pipe is not None and self._pipe.alive:
                 self._pipe.notify(op, attempts=wanted)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.free_share import FreeShare
 from orchestrator.backends.ray.environment import SETTINGS
 
 os.environ.update(SETTINGS)  # before ray is imported; an embedded one inherits them
@@ -19,8 +20,8 @@ import ray
 from orchestrator.backends.ray.apart import NodesApart
 from orchestrator.backends.ray.connect import connect
 from orchestrator.backends.ray.demand import Demand
-from orchestrator.backends.ray.gang import GangReports, shares_of
-from orchestrator.backends.ray.growth import Need, Space, nodes_to_add, space_of
+from orchestrator.backends.ray.gang import GangReports, share_name, shares_of
+from orchestrator.backends.ray.growth import Need, nodes_to_add, space_of
 from orchestrator.backends.ray.hosts import RayHost, remove_group
 from orchestrator.backends.ray.lost import Lost, ended_report
 from orchestrator.backends.ray.membership import KEEP_ALIVE_S, Membership
@@ -77,7 +78,7 @@ class RayCluster:
         if self._demand is not None:
             self._demand.ask({})
 
-    def _free(self) -> list[Space]:
+    def _free(self) -> list[FreeShare]:
         """What attempts leave of each host that lives or is starting."""
         stay = [host for host in self._hosts.living if host.node not in self._hosts.draining]
         free = {host.token: space_of(host.share()) for host in stay}
@@ -154,17 +155,18 @@ class RayCluster:
     def poll(self, forget: Sequence[str]) -> dict[str, dict[str, Any]]:
         """What is known of all attempts that were not forgotten."""
         for attempt in forget:
-            self._hosts_of.pop(attempt, None)
+            for number in range(len(self._hosts_of.pop(attempt, ()))):
+                self._apart.forget(share_name(attempt, number))
             self._work_of.pop(attempt, None)
             self._lost.forget(attempt)
             self._gangs.forget(attempt)
-            self._apart.forget(attempt)
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
         started = [host for host in self._hosts.living if host.identity is not None]
         answers = self._hosts.ask(started, lambda host: host.actor.poll.remote(list(forget)))
-        # Of several hosts none is apart.
-        first = {attempt: hosts[0] for attempt, hosts in self._hosts_of.items()}
-        self._apart.fetch(self._hosts, answers, first, self._work_of)
+        shares = [(attempt, number, host) for attempt, of in self._hosts_of.items() for number, host in enumerate(of)]
+        host_of = {share_name(attempt, number): host for attempt, number, host in shares}
+        works = {share_name(attempt, number): self._work_of[attempt] for attempt, number, _ in shares}
+        self._apart.fetch(self._hosts, answers, host_of, works)
         self._stop_on_draining_nodes()
         for host in started:
             answer = answers.get(host.token)
@@ -209,9 +211,15 @@ class RayCluster:
         self, attempt: str, hosts: Sequence[RayHost | str], answers: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
         """The report of an attempt from what its hosts have answered; token -> answer."""
-        shares = [self._report_of(attempt, number, host, answers) for number, host in enumerate(hosts)]
+        alone = len(hosts) == 1
+        shares = [self._report_of(attempt, number, host, answers, alone) for number, host in enumerate(hosts)]
         lost = {number: _name(host) for number, host in enumerate(hosts) if _is_lost(host)}
-        report = shares[0] if len(shares) == 1 else self._gangs.report(attempt, shares, lost)
+        report = shares[0] if alone else self._gangs.report(attempt, shares, lost)
+        if report["phase"] == "ended" and any(
+            isinstance(host, RayHost) and host.apart and share["phase"] == "running"
+            for host, share in zip(hosts, shares, strict=True)
+        ):  # its log is still to be fetched
+            report = {**report, "phase": "running", "ending": None, "detail": "", "ended": None}
         if report["phase"] == "ended":
             self._needs.pop(attempt, None)
         living = [host for host in hosts if isinstance(host, RayHost)]
@@ -222,9 +230,12 @@ class RayCluster:
         return _preempted(report) if drained and report["phase"] == "ended" else report
 
     def _report_of(
-        self, attempt: str, number: int, host: RayHost | str, answers: Mapping[str, Mapping[str, Any]]
+        self, attempt: str, number: int, host: RayHost | str, answers: Mapping[str, Mapping[str, Any]], alone: bool
     ) -> dict[str, Any]:
-        """The report of an attempt's share, the one of this number, as its host answered or as is known without."""
+        """The report of an attempt's share, the one of this number, as its host answered or as is known without.
+
+        `alone`: it has no other.
+        """
         work = self._work_of[attempt]
         if isinstance(host, str):
             why = f"the host {host} has ended"
@@ -235,7 +246,9 @@ class RayCluster:
             return {"attempt": attempt, "phase": "unknown", "detail": f"the host on {host.name} does not answer"}
         answered = answers[host.token].get(attempt)
         if answered is not None:
-            return self._apart.report(answered, host) if host.apart else dict(answered)
+            if not host.apart:
+                return dict(answered)
+            return self._apart.report(answered, host, share_name(attempt, number), alone=alone)
         known = ended_report(attempt, work, number)
         return known or {"attempt": attempt, "phase": "missing", "detail": f"the host on {host.name} does not know it"}
 

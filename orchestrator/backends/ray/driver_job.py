@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from orchestrator.backends.ray.dashboard import dashboard_version, unusable_dashboard
 from orchestrator.backends.ray.environment import join_environment
 from orchestrator.errors import SiteError
 from orchestrator.host.children import import_path, python_command
@@ -37,6 +38,7 @@ class DriverJob:
             RequirementError: a library is missing here.
         """
         require_libraries(("ray", "pydantic"), "a controller on a Ray cluster")
+        dashboard_version(address, os.environ)  # Ray's client says less clearly what is wrong
         os.environ.update(join_environment())
         os.environ.pop("RAY_ADDRESS", None)  # the client would take it instead of ours
         from ray.job_submission import JobSubmissionClient
@@ -45,7 +47,7 @@ class DriverJob:
         try:
             self._client = JobSubmissionClient(address)
         except Exception as error:  # of the HTTP library, of Ray, or built-in
-            raise SiteError(f"ray.dashboard is {address!r}: {_reason(error)}") from error
+            raise SiteError(unusable_dashboard(address, f"Ray's client cannot use it ({_words(error)})")) from error
         self.id = ""
 
     def start(self, arguments: Sequence[str], *, python: str, code: Path, home: Path, out: Path) -> None:
@@ -68,7 +70,7 @@ class DriverJob:
         try:
             self.id = self._client.submit_job(entrypoint=command, submission_id=f"echo-matrix-{home.name}-{nonce}")
         except Exception as error:
-            raise SiteError(f"the cluster at {self._address} takes no job: {_reason(error)}") from error
+            raise SiteError(f"the cluster at {self._address} takes no job: {_words(error)}") from error
 
     def exit_code(self) -> int | None:
         """Its exit code; None: it is waiting or running, or the cluster does not answer now."""
@@ -120,12 +122,5 @@ def driver_command(arguments: Sequence[str], *, python: str, code: Path, seen: P
     )
 
 
-def _reason(error: Exception) -> str:
-    """Why the dashboard does not do what it was asked for, and what to do."""
-    words = " ".join(str(error).split())
-    if any(code in words for code in ("401", "403", "Unauthorized", "uthentication")):
-        return f"it refuses the token ({words[:160]}); use that of the cluster: RAY_AUTH_TOKEN, or ~/.ray/auth_token"
-    return (
-        f"nothing of Ray answers ({words[:160]}); start the cluster's dashboard, or a tunnel to it: `ray dashboard "
-        "FILE`, `kubectl port-forward`, `ssh -L 8265:127.0.0.1:8265 HEAD`"
-    )
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -112,6 +112,11 @@ def shares_of(submission: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def share_name(attempt: str, number: int) -> str:
+    """What the driver calls the share of an attempt that is on its host of this number."""
+    return f"{attempt}#{number}" if number else attempt
+
+
 class GangReports:
     """One report of each attempt over several hosts, from those of its hosts."""
 

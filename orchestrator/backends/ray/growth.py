@@ -6,9 +6,9 @@ A host takes a whole node, so whole nodes are asked for, and not the shapes of j
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from orchestrator.backends.free_share import FreeShare
 from orchestrator.host.machine import GIB
 from orchestrator.wording import counted
 
@@ -26,30 +26,11 @@ class Need(NamedTuple):
     """Hosts that share the job."""
 
 
-@dataclass
-class Space:
-    """What is free on a node that is there, or that is asked for."""
-
-    cpus: int
-    devices: int
-    memory_gib: float
-
-    def holds(self, need: Need) -> bool:
-        """Whether a job fits into it."""
-        return self.cpus >= need.cpus and self.devices >= need.devices and self.memory_gib >= need.memory_gib
-
-    def take(self, need: Need) -> None:
-        """Count a job that is there."""
-        self.cpus -= need.cpus
-        self.devices -= need.devices
-        self.memory_gib -= need.memory_gib
-
-
 NodeTypes = Mapping[str, Mapping[str, Any]]
 """Name -> `cpus`, `devices` and `memory_gib` of a node of this type, as `NodeType` as JSON."""
 
 
-def nodes_to_add(waiting: Sequence[tuple[Need, int]], free: Sequence[Space], types: NodeTypes) -> Counter[str]:
+def nodes_to_add(waiting: Sequence[tuple[Need, int]], free: Sequence[FreeShare], types: NodeTypes) -> Counter[str]:
     """How many nodes of each type hold the jobs that the living hosts have no room for.
 
     Args:
@@ -90,9 +71,9 @@ def bundle_of(size: Mapping[str, Any]) -> dict[str, float]:
     return {"CPU": float(size["cpus"]), **({"GPU": float(size["devices"])} if size["devices"] else {})}
 
 
-def space_of(share: Mapping[str, Any]) -> Space:
+def space_of(share: Mapping[str, Any]) -> FreeShare:
     """All of a node: of a type, or of a host's share."""
-    return Space(share["cpus"], share["devices"], share["memory_gib"])
+    return FreeShare(share["cpus"], share["devices"], share["memory_gib"])
 
 
 def growth_text(wanted: Mapping[str, int], types: NodeTypes) -> str:

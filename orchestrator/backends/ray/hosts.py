@@ -52,7 +52,7 @@ class RayHost:
     hello: Any
     """Ray's reference to its identity, which is there once it has started."""
     sharing: str | None = CLUSTER
-    """`HostShare.group`, where it sees the study's folder: ranks of one job write their parts of checkpoints there."""
+    """`HostShare.group`."""
     began: float = field(default_factory=time.monotonic)
     identity: Mapping[str, Any] | None = None
     """Its answer to `hello`; None: it has not started, or does not answer."""
@@ -79,7 +79,7 @@ class RayHost:
     def share(self) -> dict[str, Any]:
         """As the fields of a `HostShare`."""
         share = {"name": self.name, "cpus": self.cpus, "devices": self.devices, "memory_gib": self.memory_gib}
-        return share | {"group": None if self.apart else self.sharing}
+        return share | {"group": self.sharing}
 
 
 def put_code(settings: Mapping[str, Any]) -> list[Any]:

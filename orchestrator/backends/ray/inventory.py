@@ -11,10 +11,10 @@ from typing import Any
 from orchestrator.backends.protocol import HostShare
 from orchestrator.backends.ray.address import (
     ClusterSilent,
-    check_token,
     place_of,
     unusable,
 )
+from orchestrator.backends.ray.auth_token import check_token
 from orchestrator.backends.ray.environment import CLUSTER
 from orchestrator.backends.ray.pipe import REFUSED
 from orchestrator.backends.ray.settings import NodeType

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.backends.check_result import CheckResult, Level, bad, ok
 from orchestrator.backends.plugin import PlannedRun
-from orchestrator.backends.ray.address import check_token, place_of
+from orchestrator.backends.ray.address import ClusterSilent, place_of
+from orchestrator.backends.ray.auth_token import check_token
 from orchestrator.backends.ray.inventory import Inventory, ask_in_child
 from orchestrator.backends.ray.preflight import capacity_of
 from orchestrator.backends.ray.settings import RaySettings, ray_settings, study_of
@@ -43,6 +44,10 @@ def nodes(run: PlannedRun) -> Iterator[CheckResult]:
             "nodes", (), place, environment, WITHIN_S, json.dumps(_request(run, settings, place, jobs))
         )
     except BackendError as error:
+        if isinstance(error, ClusterSilent) and settings.address == "auto" and settings.dashboard is not None:
+            asked = f"ray job submit --address {public_url(settings.dashboard)} -- echo-matrix doctor --cluster FILE"
+            yield ok(f"looked at from the head alone, whose cluster `auto` is: `{asked}`")
+            return
         why, _, remedy = str(error).partition("; ")
         yield bad(why, remedy or f"see {GUIDE}")
         return

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from orchestrator.backends.plugin import BackendContext, BackendPlugin, PlannedRun, RemoteDriver, SiteCapacity
 from orchestrator.backends.protocol import Backend
-from orchestrator.backends.ray.checks import connection, leftovers, temporary
+from orchestrator.backends.ray.checks import connection, dashboard, leftovers, temporary
 from orchestrator.backends.ray.node_checks import nodes
 from orchestrator.backends.ray.settings import LOCAL, NAME, RaySettings, complete, local_share, ray_settings
 from orchestrator.spec.cluster import Cluster
@@ -46,7 +46,7 @@ PLUGIN = BackendPlugin(
     complete=complete,
     preflight=_preflight,
     preview=_preview,
-    checks={"temporary": temporary, "ray": connection, "nodes": nodes},
+    checks={"temporary": temporary, "ray": connection, "dashboard": dashboard, "nodes": nodes},
     leftovers=leftovers,
     local_share=local_share,
     remote_driver=_remote_driver,

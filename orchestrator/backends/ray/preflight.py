@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from orchestrator.backends.plugin import PlannedRun, SiteCapacity, excess_devices
 from orchestrator.backends.ray.address import ClusterSilent
+from orchestrator.backends.ray.auth_token import open_token
 from orchestrator.backends.ray.inventory import Inventory, read_inventory, shapes, shares_of
 from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings, local_share, ray_settings
 from orchestrator.errors import BackendError, SiteError
@@ -18,6 +19,8 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> SiteCapacity | Non
     Raises:
         SiteError: the cluster does not answer or cannot be used, or this shell names another one; says what to do.
     """
+    if not ray_settings(run.cluster).embedded and (open_to := open_token(run.environment or os.environ)):
+        say(open_to)
     try:
         return _capacity(run)
     except BackendError as error:

@@ -1,11 +1,13 @@
 """The section `ray` of cluster/*.yaml."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.backends.plugin import LocalShare
+from orchestrator.backends.ray.address import ALLOWED, is_address
 from orchestrator.spec.cluster import Cluster, SectionSource
 from workloads.contract.fields import Count, Natural, Positive
 
@@ -57,17 +59,19 @@ class RaySettings:
 
 
 def complete(ray: RaySettings, source: SectionSource) -> RaySettings:
-    """Refuse what only an existing cluster can have, a dashboard that is no address, and a relative scratch folder.
+    """Refuse addresses that are none, what only an existing cluster can have, and a relative scratch folder.
 
     Raises:
         MatrixError: names the key.
     """
+    if ray.address not in (LOCAL, "auto") and not is_address(ray.address):
+        source.refuse(f"{NAME}.address", f"is {ray.address!r}; {ALLOWED}")
     for key, given in (("node_types", ray.node_types), ("dashboard", ray.dashboard)):
         if ray.embedded and given:
             source.refuse(
                 f"{NAME}.{key}", f"needs an existing cluster, but {NAME}.address is {LOCAL}; name its address"
             )
-    if ray.dashboard is not None and not ray.dashboard.startswith(("http://", "https://")):
+    if ray.dashboard is not None and not re.match(r"https?://[^/\s]", ray.dashboard):
         source.refuse(f"{NAME}.dashboard", f"is {ray.dashboard!r}; allowed: an address such as http://127.0.0.1:8265")
     if ray.scratch is not None and not ray.scratch.startswith("/"):
         source.refuse(f"{NAME}.scratch", f"is {ray.scratch!r}; write an absolute path, such as /scratch/me")

@@ -34,6 +34,7 @@ def slurm_backend(context: BackendContext, slurm: SlurmSettings) -> Backend:
 
     Pilot jobs of an earlier driver are followed although none are asked for any more.
     """
+    slurm = slurm.without_spread(context.stages, context.resources)
     queue = SlurmQueue(slurm.poll_s)
     jobs = JobBackend(context, slurm, queue)
     if slurm.pilot is None and not find_pilots(context.home, context.code_digest):

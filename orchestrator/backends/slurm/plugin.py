@@ -8,7 +8,7 @@ from orchestrator.backends.protocol import Backend
 from orchestrator.backends.scripts import PlannedSubmission, ScriptPlan
 from orchestrator.backends.slurm.checks import check
 from orchestrator.backends.slurm.pilot.mailbox import CLOSED, pilots_folder
-from orchestrator.backends.slurm.preflight.check import preflight
+from orchestrator.backends.slurm.preflight.check import preflight, preview
 from orchestrator.backends.slurm.settings import NAME, SlurmSettings, complete, slurm_settings
 from orchestrator.host.job import JOBS
 from orchestrator.spec.cluster import Cluster
@@ -43,6 +43,7 @@ PLUGIN = BackendPlugin(
     defaults={"grace_s": 60.0, "checkpoint_every_s": 300.0},
     complete=complete,
     preflight=preflight,
+    preview=preview,
     checks={"slurm": check},
     scripts=_scripts,
     garbage=_garbage,

@@ -60,7 +60,9 @@ def _split(
     """Those that run in pilot jobs, and those that are SLURM jobs of their own."""
     found: tuple[list[PlannedSubmission], list[PlannedSubmission]] = [], []
     for one in submissions:
-        found[0 if slurm.in_pilots(str(one.submission.request["stage"])) else 1].append(one)
+        submission = one.submission
+        inside = slurm.in_pilots(str(submission.request["stage"]), submission.resources)
+        found[0 if inside else 1].append(one)
     return found
 
 

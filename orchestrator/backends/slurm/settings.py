@@ -1,10 +1,11 @@
 """The section `slurm` of cluster/*.yaml: how the site wants its jobs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
+from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import Cluster, SectionSource
 from orchestrator.spec.lines import listed, nearest
 from workloads.contract.fields import Count, Natural, Positive, Range
@@ -60,7 +61,7 @@ class PilotSettings:
     allocations: Count = 4
     """At once, at most."""
     stages: tuple[str, ...] | None = None
-    """Whose jobs run in pilot jobs; the others are SLURM jobs of their own. None: all."""
+    """Whose jobs run in pilot jobs, if on one node; the others are SLURM jobs of their own. None: all stages."""
     partition: str | None = None
     """`--partition`."""
     account: str | None = None
@@ -100,9 +101,33 @@ class SlurmSettings:
         given = {one.name: value for one in fields(own) if (value := getattr(own, one.name)) not in (None, ())}
         return replace(self.every, **{**given, "sbatch": (*self.every.sbatch, *own.sbatch)})
 
-    def in_pilots(self, stage: str) -> bool:
-        """Whether the jobs of a stage run in pilot jobs."""
-        return self.pilot is not None and (self.pilot.stages is None or stage in self.pilot.stages)
+    def spreads(self, stage: str, resources: Resources) -> bool:
+        """Whether a job of a stage, which needs `resources`, is on several nodes."""
+        several_ranks = resources.world_size > 1  # `every` may hold for stages that have only one
+        return (resources.nodes or 1) > 1 or (several_ranks and (self.of(stage).nodes or 1) > 1)
+
+    def in_pilots(self, stage: str, resources: Resources | None = None) -> bool:
+        """Whether the jobs of a stage run in pilot jobs: as `pilot.stages` says, unless they are on several nodes.
+
+        Args:
+            stage: its name.
+            resources: what its jobs need; None: it is not known, and they are taken to need one node.
+        """
+        if self.pilot is None or (self.pilot.stages is not None and stage not in self.pilot.stages):
+            return False
+        return resources is None or not self.spreads(stage, resources)
+
+    def without_spread(self, stages: Sequence[str], resources: Mapping[str, Resources]) -> "SlurmSettings":
+        """With those stages left out of `pilot.stages` whose jobs are on several nodes.
+
+        Args:
+            stages: of the plan.
+            resources: stage -> what its jobs need.
+        """
+        inside = tuple(stage for stage in stages if self.in_pilots(stage, resources.get(stage)))
+        if self.pilot is None or inside == tuple(stage for stage in stages if self.in_pilots(stage)):
+            return self
+        return replace(self, pilot=replace(self.pilot, stages=inside) if inside else None)
 
 
 def slurm_settings(cluster: Cluster) -> SlurmSettings:

@@ -21,6 +21,7 @@ from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError
 from orchestrator.host.checkpoints import job_folder
 from orchestrator.host.code import CHECKOUT, code_files, digest_of
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.shared_lease import acquire_study
@@ -32,7 +33,7 @@ from orchestrator.store.protocol import StoredArtifact
 from orchestrator.study import Study
 from orchestrator.wording import counted
 
-HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
+HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", ".race-*.tmp", f".{OUT}.*")
 """Temporary names of files that are being written."""
 ABANDONED_S = 7 * 86400.0
 """Age from which what another home publishes counts as abandoned; publishing takes hours at most."""
@@ -247,6 +248,9 @@ def _put_aside(study: Study) -> Iterator[Garbage]:
         yield _local(path, "broken ledger")
     for path in sorted(study.home.glob("mlflow.db.*-*")):
         yield _local(path, "MLflow database that was replaced")
+    cache = ResultsCache.of(study.home)
+    if cache.fingerprints() - study.store.commits():
+        yield _local(cache.path, "cache of what reports read, of results that are gone too")
     for path in sorted((study.home / "inbox").glob("*.broken")):
         yield _local(path, "unreadable control command")
     for pattern in HALF_MADE:

@@ -50,6 +50,8 @@ class PowerTable:
     """(seeds, scenes, what they take beyond what is done) of each design."""
     scenes_key: str
     trains_again: bool
+    scenes_grow: bool
+    """Whether of more scenes only the new ones are evaluated."""
     is_first_guess: bool
 
     def cheapest(self, of: Sequence[DesignPower]) -> int | None:
@@ -130,6 +132,7 @@ def power_table(
         costs=[(s, i, costs.added(s, i)) for i in grid for s in seeds],
         scenes_key=costs.key,
         trains_again=costs.trains_again,
+        scenes_grow=costs.grows,
         is_first_guess=all(forecaster.of(job).basis != "measured" for job in study.plan.jobs.values()),
     )
 
@@ -299,11 +302,10 @@ def _recommendations(table: PowerTable, asks: str) -> list[str]:
         lines.append(f"  cautious (each variance at its 80 % upper limit): {_recommended(table, one.cautious)}")
     guess = " (a first guess)" if table.is_first_guess else ""
     if table.trains_again:
-        lines.append(
-            f"hours{guess}: more scenes ({table.scenes_key}) train every row again, since trainings read that section"
-        )
+        lines.append(f"hours{guess}: more scenes ({table.scenes_key}) train every row again, since trainings read it")
     else:
-        lines.append(f"hours{guess}: another seed trains every row again; more scenes evaluate the branch again")
+        more = "only the new ones are evaluated" if table.scenes_grow else "the branch is evaluated again"
+        lines.append(f"hours{guess}: another seed trains every row again; with more scenes {more}")
     return lines
 
 

@@ -21,6 +21,7 @@ from orchestrator.commands.report.sources import (
 from orchestrator.errors import PlanError
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.rebuild import report_if_needed, write_report
+from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.requirements import require_libraries
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
@@ -104,6 +105,8 @@ def report(
             wanted,
             say,
             study.tracked_runs,
+            ResultsCache.of(study.home),
+            study.race,
         )
         _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export, of_study(study)))
         return

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.errors import PlanError
+from orchestrator.plan.job import Job
 from orchestrator.schedule.budget import Budget
 
 AFTER = re.compile(r"\+(\d+(?:\.\d+)?)(m|h|d)")
@@ -45,10 +46,10 @@ def parsed_hours(name: str, value: float | None) -> float | None:
     """The hours of an option.
 
     Raises:
-        PlanError: they are no number, which typer takes for one that is large enough.
+        PlanError: they are no number, or no job could start.
     """
-    if value is not None and math.isnan(value):
-        raise PlanError(f"--{name} {value}; allowed: a number of hours of 0 or more")
+    if value is not None and (math.isnan(value) or value <= 0.0):
+        raise PlanError(f"--{name} {value:g}; allowed: a number of hours above 0")
     return value
 
 
@@ -73,7 +74,6 @@ class BudgetOptions:
         typer.Option(
             "--max-device-hours",
             metavar="H",
-            min=0.0,
             help="Spend at most so many devices times hours; jobs without devices are not counted.",
         ),
     ] = None
@@ -82,7 +82,6 @@ class BudgetOptions:
         typer.Option(
             "--max-core-hours",
             metavar="H",
-            min=0.0,
             help="Spend at most so many cpus times hours on jobs without devices.",
         ),
     ] = None
@@ -101,6 +100,16 @@ class BudgetOptions:
             device_hours=parsed_hours("max-device-hours", self.max_device_hours),
             core_hours=parsed_hours("max-core-hours", self.max_core_hours),
         )
+
+
+def idle_limit(budget: Budget, jobs: Iterable[Job]) -> str:
+    """That a limit on hours holds for none of these jobs, and which option does; empty: each holds for some."""
+    counted = {bool(job.resources.devices) for job in jobs}
+    if budget.device_hours is not None and True not in counted:
+        return "--max-device-hours limits nothing: no job of this plan needs a device; --max-core-hours limits these"
+    if budget.core_hours is not None and False not in counted:
+        return "--max-core-hours limits nothing: all jobs of this plan need devices; --max-device-hours limits these"
+    return ""
 
 
 def budget_arguments(budget: Budget) -> Sequence[tuple[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from orchestrator.commands.options import study_options
 from orchestrator.plan.forecast_show import forecast_line
+from orchestrator.plan.growth_show import growth_lines
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.show import added_text
 from orchestrator.spec.cell import Cell
@@ -28,6 +29,7 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
     open_jobs = [job for job in plan.jobs.values() if job.id in selected and standings[job.id].state != "done"]
     if not open_jobs:
         return ""
+    asked = [job_id for job_id in plan.jobs if job_id in selected]
     stages = Counter(job.stage for job in open_jobs)
     each = ", ".join(f"{stages[stage.name]} {stage.name}" for stage in plan.workload.stages if stages[stage.name])
     expected = forecast_line(study.forecast({job.id: standings[job.id] for job in open_jobs}), at)
@@ -35,7 +37,9 @@ def opening_text(study: Study, selected: Collection[str], standings: Mapping[str
         [
             f"{plan.study} · {plan.profile}: {len(open_jobs)} of {counted(len(selected), 'job')} to do",
             f"  {each}",
+            *(f"  {line}" for line in growth_lines(study.stage_growth({one: standings[one] for one in asked}))),
             f"  {_cells(plan, selected)}",
+            *([] if (older := study.older_results()) is None else [f"  {older}"]),
             *_added(plan, {job.id for job in open_jobs}),
             "  " + expected.replace("; ", "\n    "),
             f"in another terminal: echo-matrix status --watch{study_options(study)} (also: results, ui, stop)",

@@ -14,15 +14,16 @@ from orchestrator.backends.plugin import BackendContext, PlannedRun
 from orchestrator.backends.protocol import Backend
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.libraries import require_libraries_of
+from orchestrator.commands.run.early_report import EarlyReport
 from orchestrator.commands.run.opening import opening_text
+from orchestrator.commands.run.report import report_of
 from orchestrator.commands.unrunnable import unrunnable
 from orchestrator.errors import ArtifactMissing, LeaseError, SiteError, StoreError, disk_errors
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
-from orchestrator.plan.job import Job, Plan, Standing
+from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of, version
-from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.events import Event, View
@@ -58,6 +59,8 @@ class FinishedRun:
     """The report's page, if there is one."""
     written: bool
     """Whether the report was written by this run."""
+    summary: str
+    """What `summarise` made of the results; empty where nothing was computed, or the results have no meaning."""
 
 
 def run_study(
@@ -69,6 +72,7 @@ def run_study(
     *,
     budget: Budget | None = None,
     first: First | None = None,
+    summarise: Callable[[], str] = str,
 ) -> FinishedRun:
     """Run what is missing of `selected` and its dependencies, then write the report of the whole plan.
 
@@ -82,6 +86,7 @@ def run_study(
         on_lease: called once this process holds the lease.
         budget: after how much it starts nothing more, and when it stops.
         first: which parts of the study are to be finished first.
+        summarise: called once the report is written, in another thread, while the tracker ends.
 
     Raises:
         PlanError: the registration of the plan was edited.
@@ -109,7 +114,12 @@ def run_study(
         if opening := opening_text(study, selected, standings, began):
             view.say(opening)
         tracker.start(standings)
-        observer = TrackerObserver(tracker, study.store, study.plan)
+        observer, report = TrackerObserver(tracker, study.store, study.plan), EarlyReport(study)
+
+        def observe(event: Event) -> None:
+            observer(event)
+            if event.kind == "tick":
+                report.expect_end(event.left_s)
 
         def record() -> None:
             # Before the first attempt, since other commands look jobs up in the last plan; of a run that is refused,
@@ -125,7 +135,7 @@ def run_study(
                 settings=cluster_json(study.cluster, study.cluster_file),
             )
 
-        stopped = False
+        stopped, summary = False, None
         try:
             outcome = run(
                 study.plan,
@@ -136,20 +146,27 @@ def run_study(
                 backend_factory=_backend_of(study, selected, ledger, resilient, view.say),
                 cluster=study.cluster,
                 view=view,
-                observer=observer,
+                observer=observe,
                 capacity=study.capacity,
                 budget=budget,
                 first=first,
                 on_accepted=record,
+                on_settled=report.begin,
             )
             stopped = outcome.interrupted
+            observer.finish(everything=not stopped)
             with told_if_slow(view.say, "writing the report"):
                 settled = all(now.state == "done" for now in standings.values())
-                written = not stopped and report_of(
-                    study, 0.0 if outcome.submitted else RECENT_S, standings if settled else None
-                )
+                if report.begun:
+                    written = report.written()
+                else:
+                    written = not stopped and report_of(
+                        study, 0.0 if outcome.submitted else RECENT_S, standings if settled else None
+                    )
             if written and outcome.submitted:
                 tracker.report(study.report_folder)
+            if outcome.submitted and not stopped and report.is_there:
+                summary = report.then(summarise)
         except LeaseError:
             tracker.leave()
             raise
@@ -157,35 +174,16 @@ def run_study(
             with told_if_slow(view.say, "sending the rest to the tracker"):
                 observer.finish(everything=not stopped)
                 tracker.close(TRACKING_STOP_S if stopped else TRACKING_END_S)
-    page = study.report_folder / PAGE
-    shown = page.is_file() and study.publishes_results
-    return FinishedRun(outcome=outcome, report=page if shown else None, written=written)
+    return FinishedRun(
+        outcome=outcome,
+        report=study.report_folder / PAGE if report.is_there else None,
+        written=written,
+        summary="" if summary is None else summary.result(),
+    )
 
 
 def _no_log(_what: str, **_fields: object) -> None:
     """Replaces driver.log before it is open."""
-
-
-def report_of(study: Study, within_s: float = 0.0, standings: Mapping[str, Standing] | None = None) -> bool:
-    """Write the report of what is done, if its results have a meaning; returns whether it was written.
-
-    Args:
-        study: the study.
-        within_s: as for `Store.commits`.
-        standings: of all jobs, if they are known; else they are looked up.
-    """
-    if not study.publishes_results:
-        return False
-    standings = study.standings(within_s=within_s) if standings is None else standings
-    return report_if_needed(
-        study.report_folder,
-        study.plan,
-        standings,
-        study.store,
-        study.durations,
-        study.registered,
-        runs=study.tracked_runs,
-    )
 
 
 def _backend_of(
@@ -235,6 +233,7 @@ def context_of(
         home=study.home,
         store=study.store_location,
         stages=tuple(study.plan.workload.by_name),
+        resources={job.stage: job.resources for job in study.plan.jobs.values()},
         grace_s=cluster.grace_s,
         idle_s=cluster.idle_s,
         orphan_s=cluster.orphan_s,
@@ -279,7 +278,7 @@ class TrackerObserver:
     def finish(self, *, everything: bool = True) -> None:
         """Pass on the rest; if the store does not respond, without the artifact, which `sync` sends later.
 
-        With `everything`, what was completed by earlier runs too, if the tracker wants it.
+        With `everything`, what was completed by earlier runs too, if the tracker wants it. Again: nothing to do.
         """
         until = time.monotonic() + CALL_TIMEOUT_S
         while self._pending and time.monotonic() < until:
@@ -297,6 +296,7 @@ class TrackerObserver:
         for job in self._plan.jobs.values():
             if job.spec.tracked and job.fingerprint in done and job.id not in self._passed:
                 self._tracker.job_changed(completed_change(job, self._store))
+                self._passed.add(job.id)
 
     def _question(self, event: Event) -> TimedCall[JobChange]:
         job = self._plan.jobs[event.job]

@@ -14,6 +14,7 @@ from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import JsonOption, LastRunOptions, Overrides, Selection, last_selection
 from orchestrator.plan.forecast import LiveTime
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
+from orchestrator.plan.growth_show import growth_json, growth_lines
 from orchestrator.plan.job import SHORT, Job, Plan, Standing
 from orchestrator.plan.select import select, selected_part
 from orchestrator.plan.show import added_text, counts, counts_text, job_json, others_text
@@ -99,6 +100,7 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
     part, standings, others = _selected(study, selection)
     attempts, at = study.attempts(), time.time()
     failures, paused = failed_jobs(study, standings)
+    growth = study.growth()
     return {
         "version": 2,
         "study": study.plan.study,
@@ -108,7 +110,7 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "outside": list(part.outside),
         "jobs": [
             {
-                **job_json(job, standings[job.id]),
+                **job_json(job, standings[job.id], growth.get(job.id)),
                 "attempts": [
                     {**attempt_json(attempt), "waits": waits_for(attempt, study.folder_of(attempt))}
                     for attempt in attempts.get(job.fingerprint, ())
@@ -118,8 +120,10 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         ],
         "counts": counts(standings),
         "others": counts(others),
+        "growth": growth_json(study.stage_growth(standings)),
         "failures": failures_json(failures),
         "paused": paused,
+        "race": None if study.race is None else asdict(study.race),
         "forecast": forecast_json(study.forecast(standings, _live_times(study, part, attempts, at)), at),
         "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
         "other_home": None
@@ -156,8 +160,13 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     if (other := other_home(study)) is not None:
         lines.append(f"  {other} shares the store and is running this study")
     lines += [f"  {describe(one, at)}" for one in hosts_excluded(study, attempts, at)]
+    lines += growth_lines(study.stage_growth(standings))
     if expected := forecast_text(study.forecast(standings, _live_times(study, part, attempts, at)), at):
         lines += ["", expected]
+    if (race := study.race) is not None:
+        from reports.race_progress import race_text  # numpy, where there was a race
+
+        lines += ["", race_text(race)]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 

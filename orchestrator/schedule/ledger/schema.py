@@ -8,7 +8,7 @@ from orchestrator.backends.protocol import Placement
 from orchestrator.plan.build import SMOKE_LABEL
 from workloads.contract.request import Stage
 
-VERSION = 7
+VERSION = 8
 
 _RECORDED_RUNS = """
 CREATE TABLE IF NOT EXISTS recorded_runs (
@@ -53,11 +53,12 @@ ALTER TABLE attempts ADD COLUMN others TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE attempts ADD COLUMN failed_on TEXT NOT NULL DEFAULT '';
 """,
     6: "ALTER TABLE durations ADD COLUMN p95_s REAL;",
+    7: "ALTER TABLE durations ADD COLUMN share REAL NOT NULL DEFAULT 1.0;",
 }
 """Version -> statements that make the next one of it, in one transaction."""
 
 SCHEMA = f"""
-{_DURATIONS.format(added=", p95_s REAL")}
+{_DURATIONS.format(added=", p95_s REAL, share REAL NOT NULL DEFAULT 1.0")}
 CREATE TABLE IF NOT EXISTS attempts (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, job TEXT NOT NULL, label TEXT NOT NULL, stage TEXT NOT NULL,
     host TEXT NOT NULL, ticket TEXT NOT NULL, intended REAL NOT NULL, started REAL, ended REAL, ending TEXT,

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.host.masked_stream import MaskedStream
+from orchestrator.tracking.mlflow.child import FOR_THE_USER, LOG, REFUSED
 from orchestrator.tracking.mlflow.reason import short
-from orchestrator.tracking.mlflow.tracker import BEHIND, FOR_THE_USER, LOG, REFUSED
+from orchestrator.tracking.mlflow.tracker import BEHIND
 from orchestrator.tracking.mlflow.turns import is_overtaken, take_turn
 
 LONGEST_LOG = 8 << 20

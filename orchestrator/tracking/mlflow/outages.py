@@ -5,6 +5,7 @@ import time
 
 from mlflow.exceptions import MlflowException
 
+from orchestrator.pauses import pause_s
 from orchestrator.tracking.mlflow.reason import short, text_of
 
 FIRST_S, LONGEST_S = 0.5, 30.0
@@ -46,8 +47,8 @@ class Outage:
             self._since, self._tries, self._said = now, 0, False
         self.reason = reason_of(error)
         self.refusals = self.refusals + 1 if is_refusal(error) else 0
-        self._until = now + min(LONGEST_S, FIRST_S * 2**self._tries)
         self._tries += 1
+        self._until = now + pause_s(self._tries, FIRST_S, LONGEST_S)
         if self._said or (now - self._since < SAY_AFTER_S and not self.refusals):
             return ""
         self._said = True

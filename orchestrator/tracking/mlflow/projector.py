@@ -24,17 +24,14 @@ from orchestrator.tracking.mlflow.projection import (
     CELL_TAG,
     PARENT_TAG,
     STUDY_TAG,
-    Status,
     artifact_path,
     branch_points,
-    final_status,
     place_in,
-    status,
 )
 from orchestrator.tracking.mlflow.runs import CLOCKS_MS, RequestPace, Run, RunName, Runs, experiment_id
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, SQLITE, database_path, follow_home
-from orchestrator.tracking.mlflow.thinning import Thinner, later_than
-from workloads.contract.metrics import METRICS
+from orchestrator.tracking.mlflow.thinning import later_than
+from orchestrator.tracking.mlflow.told import ToldStudy
 
 SHOWN_TAG = "echo_matrix.shown"
 """Tag of a cell with what it shows, as JSON: job -> manifest of its artifact and the code that showed it."""
@@ -42,11 +39,6 @@ DERIVED = " derived"
 """End of the names in it that are no jobs: a branch with its derived metrics."""
 REPORT_TAG = "echo_matrix.report"
 """Tag of the parent with the digest of its report."""
-WORST_FIRST: tuple[Status, ...] = ("RUNNING", "FAILED", "KILLED", "SCHEDULED")
-"""The status of a row is the first of these that a cell of it has."""
-FINISHED: tuple[Status, str] = ("FINISHED", "finished")
-BEGUN = ("running", "done", "failed", "cancelled", "unknown")
-"""States of a job whose cells have a run."""
 
 
 class Projector:
@@ -70,14 +62,9 @@ class Projector:
         self._files_lost = False
         """The database says what is shown, and its folder of files is gone."""
         self._code = _digest_of_code()
-        self._cells: dict[str, Mapping[str, Any]] = {}
-        self._jobs: dict[str, JobView] = {}
-        self._derived: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        """Cell -> branch -> lines of its derived metrics, as in cases.jsonl."""
-        self._begun: set[str] = set()
-        """Cells that have a run."""
+        self._told = ToldStudy()
         self._dirty: set[str] = set()
-        """Those whose run may differ from what is wanted."""
+        """Begun cells whose run may differ from what is wanted."""
         self._refused: dict[str, Exception] = {}
         """Those that MLflow refuses, while it takes the others."""
         self._objections: dict[str, int] = {}
@@ -86,47 +73,21 @@ class Projector:
         self._changed_rows: set[str] = set()
         """Rows whose run may differ from what is wanted."""
         self._report: Path | None = None
-        self._ended = False
         self._swept = False
         """Runs that a killed controller left RUNNING have been ended."""
-        self._end_s = 0.0
 
     def cell(self, message: Mapping[str, Any]) -> None:
         """Record a cell; its run is created when one of its jobs changes."""
-        self._cells.setdefault(message["id"], message)
+        self._told.cell(message)
 
     def job(self, message: Mapping[str, Any]) -> None:
         """Record a job's new state."""
-        view = self._jobs.get(message["job"])
-        if view is None:
-            view = self._jobs[message["job"]] = JobView(
-                state=message["state"],
-                stage=message["stage"],
-                branch=message["branch"] or "",
-                curve=message["curve"],
-                files=message["files"],
-                pointer=message["pointer"],
-                cells=message["cells"],
-                thinner=Thinner(curve=f"{message['stage']}/{message['curve']}"),
-            )
-        view.state, view.attempt = message["state"], message["attempt"] or view.attempt
-        self._content.states[message["job"]] = view.state
-        if view.curve and message["work"] is not None:
-            view.follow(Path(message["work"]) / METRICS)
-        if message["artifact"] is not None:
-            view.artifact, view.tail = Path(message["artifact"]), None
-            view.record, view.place = message["record"], message["place"] or message["artifact"]
-            view.manifest = message["manifest"] or str(message["attempt"])
-        view.started, view.ended = message["started"] or view.started, message["ended"]
-        view.git, view.version = message["git"] or view.git, message["version"] or view.version
-        if view.state in BEGUN:
-            self._begun.update(view.cells)
-        self._dirty.update(self._begun.intersection(view.cells))
+        self._dirty |= self._told.job(message)
+        self._content.states[message["job"]] = message["state"]
 
     def derived(self, message: Mapping[str, Any]) -> None:
         """Record the derived metrics of a cell on a branch."""
-        self._derived.setdefault(message["cell"], {})[message["branch"]] = message["lines"]
-        self._dirty.update(self._begun.intersection([message["cell"]]))
+        self._dirty |= self._told.derive(message)
 
     def report(self, folder: Path) -> None:
         """The report was written: show it with the parent run; one that is gone meanwhile is not."""
@@ -136,14 +97,14 @@ class Projector:
 
     def end(self) -> None:
         """The run has ended: its cells get their last status at the next `send`."""
-        if not self._ended:
-            self._ended, self._end_s = True, time.time()
-            self._dirty |= self._begun
+        if not self._told.ended:
+            self._told.end()
+            self._dirty |= self._told.begun
             self._refused = {}
 
     def follow(self) -> None:
         """Read what has been appended to the series of running jobs."""
-        for view in self._jobs.values():
+        for view in self._told.jobs.values():
             if view.grow():
                 self._dirty.update(view.cells)
 
@@ -164,12 +125,12 @@ class Projector:
                     if not refuses_one_request(error) or self._objections[cell] == 1:
                         raise
                     self._refuse(cell, error)
-            for view in self._jobs.values():
+            for view in self._told.jobs.values():
                 view.fresh = []
             self._dirty = set(self._refused)
             self._show_report(runs)
             self._show_rows(runs)
-            if self._ended:
+            if self._told.ended:
                 self._show_end(runs)
             elif not self._swept:
                 runs.end_orphans(self._shown_runs(runs))
@@ -207,15 +168,14 @@ class Projector:
         owner = "" if self._uri is None else home_id(self._home)
         runs = Runs(client, number, owner, self.pace)
         key = str(self._study["key"]) + (f"-{owner}" if owner else "")
-        starts = [view.started for view in self._jobs.values() if view.started is not None]
-        start_ms = int(1000 * min(starts, default=time.time()))
+        start_ms = self._told.start_ms(self._told.jobs.values())
         name = RunName(kind=STUDY_TAG, key=key, name=str(self._study["name"]))
         known = runs.find(name)
         if known is not None and not self._live and known.start_ms > start_ms + CLOCKS_MS:
             runs.discard(name)
         self._parent = runs.open(name, self._study["tags"], start_ms)
         self._content.show_study(runs, self._parent)
-        if self._live and not self._ended:
+        if self._live and not self._told.ended:
             runs.set_status(self._parent, "RUNNING")
         self._runs = runs
         return runs
@@ -223,36 +183,34 @@ class Projector:
     def _fail(self, error: Exception) -> None:
         """Forget what is known of MLflow, and wait."""
         note = self.outage.begin(error)
-        if note and self._live and not self._ended:
+        if note and self._live and not self._told.ended:
             self.notes.append(note)
         self._runs = self._parent = None
-        self._dirty |= self._begun
+        self._dirty |= self._told.begun
         self._changed_rows.update(self._content.rows_with_values())
-        for view in self._jobs.values():
+        for view in self._told.jobs.values():
             view.rewind()
 
     def _refuse(self, cell: str, error: Exception) -> None:
         """Leave a cell out until the end of the run, which tries it once more."""
         self._refused[cell] = error
-        for view in self._jobs.values():
+        for view in self._told.jobs.values():
             if cell in view.cells:
                 view.rewind()
 
     def _show(self, runs: Runs, cell: str) -> None:
         """Bring one cell's run in line."""
-        message, states = self._cells[cell], self._states(cell)
-        parts = message["parts"]
-        jobs = {job: self._jobs[job].part(parts.get(job, "")) for job in message["jobs"] if job in self._jobs}
+        message, jobs = self._told.cells[cell], self._told.parts_of(cell)
         assert self._parent is not None
         name = self._name_of(cell)
-        start_ms = int(1000 * min((v.started for v in jobs.values() if v.started is not None), default=time.time()))
+        start_ms = self._told.start_ms(jobs.values())
         shown = {message["jobs"][job]: f"{view.manifest}:{self._code}" for job, view in jobs.items() if view.artifact}
-        derived = self._derived.get(cell, {})
+        derived = self._told.derived_of(cell)
         shown |= {f"{branch}{DERIVED}": f"{_digest_of(lines)}:{self._code}" for branch, lines in derived.items()}
         known = runs.find(name)
         if known is not None and _is_of_other_results(known, shown, start_ms):
             runs.discard(name)
-        found, words = self._status_of(message, states)
+        found, words = self._told.status_of(cell)
         row = self._row(runs, message["row"])
         tags = {**message["tags"], PARENT_TAG: row.id, "state": words, **self._content.cell_tags(message, jobs)}
         for view in jobs.values():
@@ -276,23 +234,19 @@ class Projector:
         if new or computed:
             self._content.show_results(runs, run, message, jobs, list(new), derived, computed)
             runs.log(run, tags={SHOWN_TAG: json.dumps({**before, **shown}, sort_keys=True)})
-        runs.set_status(run, found, self._end_ms(jobs, found))
+        runs.set_status(run, found, self._told.end_ms(jobs, found))
 
     def _name_of(self, cell: str) -> RunName:
         assert self._parent is not None
-        message = self._cells[cell]
+        message = self._told.cells[cell]
         return RunName(kind=CELL_TAG, key=message["key"], name=message["name"], of=self._parent.tags[STUDY_TAG])
 
     def _shown_runs(self, runs: Runs) -> list[str]:
         """Ids of the runs that this study run shows."""
         assert self._parent is not None
-        found = [runs.find(self._name_of(cell)) for cell in self._begun]
-        found += [runs.find(self._content.row_name(row, self._parent)) for row in self._rows()]
+        found = [runs.find(self._name_of(cell)) for cell in self._told.begun]
+        found += [runs.find(self._content.row_name(row, self._parent)) for row in self._told.rows()]
         return [run.id for run in (self._parent, *found) if run is not None]
-
-    def _rows(self) -> set[str]:
-        """Rows of the cells that have a run."""
-        return {self._cells[cell]["row"] for cell in self._begun}
 
     def _row(self, runs: Runs, label: str) -> Run:
         """The run above a row's cells; `_show_rows` brings it in line."""
@@ -302,53 +256,26 @@ class Projector:
         known = runs.find(name)
         if known is not None:
             return known
-        views = self._views_of(label).values()
-        start_s = min((view.started for view in views if view.started is not None), default=time.time())
-        return runs.open(name, self._content.row_tags(label, self._parent), int(1000 * start_s))
+        start_ms = self._told.start_ms(self._views_of(label).values())
+        return runs.open(name, self._content.row_tags(label, self._parent), start_ms)
 
     def _views_of(self, label: str) -> dict[str, JobView]:
         """The jobs of a row, as far as they are known."""
-        return {job: self._jobs[job] for job in self._study["rows"][label]["jobs"] if job in self._jobs}
+        return self._told.views_of(self._study["rows"][label]["jobs"])
 
     def _show_rows(self, runs: Runs) -> None:
         """Bring the runs of rows in line, and what the study's own says of all."""
         assert self._parent is not None
         for label in sorted(self._changed_rows):
             run = self._row(runs, label)
-            cells = [cell for cell in self._begun if self._cells[cell]["row"] == label]
-            found = [self._status_of(self._cells[cell], self._states(cell)) for cell in cells]
-            whole, words = next((one for kind in WORST_FIRST for one in found if one[0] == kind), FINISHED)
+            whole, words = self._told.status_of_row(label)
             tags = {**self._content.row_tags(label, self._parent), "state": words}
             runs.log(run, self._content.row_points(label, run), self._content.row_params(label), tags)
-            runs.set_status(run, whole, self._end_ms(self._views_of(label), whole))
+            runs.set_status(run, whole, self._told.end_ms(self._views_of(label), whole))
         if self._changed_rows:
             self._content.show_order(runs, self._parent)
             runs.log(self._parent, tags=self._content.study_tags(runs, self._parent))
         self._changed_rows = set()
-
-    def _status_of(self, message: Mapping[str, Any], states: Mapping[str, str]) -> tuple[Status, str]:
-        """A cell's status, and the same for people."""
-        jobs = list(message["jobs"])
-        if self._ended:
-            found = final_status(states, jobs)
-            return found, "incomplete" if found == "SCHEDULED" else found.lower()
-        now = status(states, jobs)
-        # A cell whose jobs all wait has begun nevertheless.
-        return "RUNNING" if now == "SCHEDULED" else now, now.lower()
-
-    def _end_ms(self, jobs: Mapping[str, JobView], found: Status) -> int | None:
-        """When a cell ended; None: it goes on, or nobody knows."""
-        if found == "RUNNING":
-            return None
-        if any(view.state in ("running", "unknown") for view in jobs.values()):
-            return int(1000 * self._end_s)
-        ends = [view.ended for view in jobs.values() if view.ended is not None]
-        return int(1000 * max(ends)) if ends else None
-
-    def _states(self, cell: str) -> dict[str, str]:
-        """The states of a cell's jobs: as last reported, else as they were when the run started."""
-        message = self._cells[cell]
-        return {**message["states"], **{job: self._jobs[job].state for job in message["jobs"] if job in self._jobs}}
 
     def _add_files(self, runs: Runs, run: Run, fingerprint: str, job: str, view: JobView) -> None:
         folder = view.artifact
@@ -381,9 +308,8 @@ class Projector:
     def _show_end(self, runs: Runs) -> None:
         """Give the parent its last status, and leave no run RUNNING."""
         assert self._parent is not None
-        ends = {self._status_of(self._cells[cell], self._states(cell))[0] for cell in self._begun}
-        whole: Status = "FAILED" if "FAILED" in ends else "KILLED" if "KILLED" in ends else "FINISHED"
-        end_ms = self._end_ms(self._jobs, whole) or (int(1000 * self._end_s) if self._live else None)
+        whole = self._told.status_of_all()
+        end_ms = self._told.end_ms(self._told.jobs, whole) or (int(1000 * self._told.end_s) if self._live else None)
         runs.set_status(self._parent, whole, end_ms)
         runs.end_orphans()
 

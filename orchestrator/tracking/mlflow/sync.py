@@ -8,7 +8,8 @@ from orchestrator.errors import TrackingError
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import require_libraries
 from orchestrator.store.protocol import Store
-from orchestrator.tracking.mlflow.tracker import LOG, WITHIN_S, MlflowTracker
+from orchestrator.tracking.mlflow.child import LOG
+from orchestrator.tracking.mlflow.tracker import WITHIN_S, MlflowTracker
 from orchestrator.tracking.replay import RecordedAttempt, completed_change, ended_change
 from reports.input import PAGE
 

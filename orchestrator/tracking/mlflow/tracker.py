@@ -7,55 +7,25 @@ commit records.
 
 import json
 import os
-import queue
-import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.host.children import child_environment, python_command
-from orchestrator.host.code import CHECKOUT
-from orchestrator.host.environment import TRACKING, TRACKING_SERVER, passed
+from orchestrator.pauses import pause_s
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.requirements import install_command, missing_libraries
+from orchestrator.tracking.mlflow.child import LOG, REFUSED, Notes, TrackingChild
+from orchestrator.tracking.mlflow.environment import OWN_RETRIES, mlflow_environment
 from orchestrator.tracking.mlflow.identity import experiment_of
 from orchestrator.tracking.mlflow.job_view import case_lines
 from orchestrator.tracking.mlflow.projection import cell_message, study_message
-from orchestrator.tracking.mlflow.sqlite_file import SQLITE
 from orchestrator.tracking.protocol import JobChange
-
-LOG = "tracking.log"
-"""File in the study's folder with the output of the child."""
-
-FOR_THE_USER = "echo-matrix: "
-"""Beginning of the lines of the log that are passed on to the user."""
-
-SCRUBBED = ("MLFLOW_RUN_ID", "MLFLOW_PARENT_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
-"""Variables that would redirect values to another run."""
-
-QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # it loses its queue when it is killed
-    "OMP_NUM_THREADS": "1",
-    "PYTHONUNBUFFERED": "1",
-    "GIT_PYTHON_REFRESH": "quiet",
-    "PYTHONSAFEPATH": "1",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it asks for the run of each address that it prints
-}
-
-OWN_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""The child waits and tries again by itself; MLflow would block it for minutes first."""
 
 FOLLOW_S = 3.0
 """Between the child's looks at growing metrics."""
-
-END_S = 5.0
-"""From SIGTERM to SIGKILL."""
 
 WITHIN_S = 3600.0
 """How long `sync` may take."""
@@ -66,31 +36,12 @@ PART = 0.9
 START_S = 10.0
 """A child that dies at the end of the run is replaced if there is more time than this."""
 
-REFUSED = 1
-"""Exit code of a child that could not send everything, and knows why."""
-
 AGAIN_S = (1.0, 300.0)
 """From the end of a child to the start of the next: doubled each time, from the first to the second."""
 
 BEHIND = "tracking.unsent"
 """File in the study's folder from the first thing to send until everything has been sent, with the token of whoever
 sends: a child that finds another one there is late."""
-
-
-def mlflow_environment(
-    environment: Mapping[str, str], uri: str | None = None, variables: Sequence[str] = ()
-) -> dict[str, str]:
-    """The environment of a process that writes to MLflow: without variables that redirect it, and without telemetry.
-
-    Args:
-        environment: of this process.
-        uri: `tracking.uri`; a server may want the credentials of its bucket.
-        variables: `environment.tracking` of the cluster file.
-    """
-    served = () if uri is None or uri.startswith(SQLITE) else TRACKING_SERVER
-    allowed = passed(environment, (*TRACKING, *served, *variables))
-    kept = {key: value for key, value in allowed.items() if key not in SCRUBBED}
-    return child_environment(CHECKOUT, kept) | QUIET
 
 
 class MlflowTracker:
@@ -126,8 +77,8 @@ class MlflowTracker:
         self._report_problem = report_problem
         self._live = live
         self._within_s = within_s
-        self._child: subprocess.Popen[str] | None = None
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._child: TrackingChild | None = None
+        self._notes = Notes(self._home / LOG)
         self._told: dict[str, str] = {}
         """The last line about each cell, each job and the report: what a new child is told."""
         self._announced: set[str] = set()
@@ -139,8 +90,6 @@ class MlflowTracker:
         self._cells = {cell.id: cell for cell in plan.cells}
         self._deaths = 0
         self._again_at = 0.0
-        self._read_to = 0
-        """Bytes of the log that were looked through for what the user should know."""
         self._failed = False
         self._closed = False
         self.problem = ""
@@ -228,19 +177,18 @@ class MlflowTracker:
         """Pass on what the child has written for the user; start another one if it has died."""
         if self._child is None or not self._sends:
             return
-        for note in self._said():
+        for note in self._notes.new():
             self._report_problem(f"tracking: {note}")
-        if self._child.poll() is None:
+        if self._child.exit_code is None:
             return
         now = time.monotonic()
         if self._again_at == 0.0:
-            least, most = AGAIN_S
-            after = min(most, least * 2**self._deaths)
             self._deaths += 1
+            after = pause_s(self._deaths, *AGAIN_S)
             self._again_at = now + after
             if self._deaths == 1:
                 self._report_problem(
-                    f"tracking ended with code {self._child.returncode} and is started again in {after:g} s, with all "
+                    f"tracking ended with code {self._child.exit_code} and is started again in {after:g} s, with all "
                     f"that is to be shown; the run continues; log: {self._home / LOG}"
                 )
         elif now >= self._again_at:
@@ -249,10 +197,9 @@ class MlflowTracker:
     def leave(self) -> None:
         """Kill the child, which would otherwise set the runs of another controller KILLED at its end."""
         self._failed = self._closed = True
-        self._lines.put(None)
         if self._child is not None:
+            self._child.close_input()
             self._child.kill()
-            self._child.wait()
 
     def close(self, timeout_s: float) -> bool:
         """Let the child send the rest for at most `timeout_s`, then end it. True: everything was sent."""
@@ -261,38 +208,27 @@ class MlflowTracker:
             return not self._failed
         until = time.monotonic() + timeout_s
         while not self._failed:
-            if self._child.poll() is not None:  # it died before its time
+            if self._child.exit_code is not None:  # it died before its time
                 self._start()
-            self._lines.put(_line({"op": "hurry", "within_s": max(0.1, (until - time.monotonic()) * PART)}))
-            self._lines.put(None)
-            self._end_child(max(0.0, until - time.monotonic()))
-            if self._child.returncode in (0, REFUSED) or time.monotonic() + START_S > until:
+            self._child.put(_line({"op": "hurry", "within_s": max(0.1, (until - time.monotonic()) * PART)}))
+            self._child.close_input()
+            left_s = max(0.0, until - time.monotonic())
+            if not self._child.wait(left_s):
+                self._fail(f"was not done after {left_s:.0f} s", self._notes.new())
+                self._child.end()
+            if self._child.exit_code in (0, REFUSED) or time.monotonic() + START_S > until:
                 break
         self._closed = True
         if self._failed:
             return False
-        notes = self._said()
-        if self._child.returncode != 0:
-            self._fail(f"ended with code {self._child.returncode}", notes)
+        notes = self._notes.new()
+        if self._child.exit_code != 0:
+            self._fail(f"ended with code {self._child.exit_code}", notes)
         else:
             (self._home / BEHIND).unlink(missing_ok=True)
             for note in notes:
                 self._report_problem(f"tracking: {note}")
         return not self._failed
-
-    def _end_child(self, timeout_s: float) -> None:
-        """Wait for its end; after `timeout_s`, end it."""
-        assert self._child is not None
-        try:
-            self._child.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._child.terminate()
-            self._fail(f"was not done after {timeout_s:.0f} s", self._said())
-            try:
-                self._child.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
-                self._child.wait()
 
     def _ensure_started(self) -> bool:
         if self._child is not None:
@@ -312,39 +248,31 @@ class MlflowTracker:
 
     def _start(self) -> bool:
         """Start a child, and tell it everything."""
-        self._lines.put(None)  # the thread that fed the last one ends
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        if self._child is not None:
+            self._child.close_input()  # the thread that fed it ends
         try:
-            with (self._home / LOG).open("a", encoding="utf-8") as log:
-                child = subprocess.Popen(
-                    python_command("orchestrator.tracking.mlflow"),
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=log,
-                    text=True,
-                    encoding="utf-8",
-                    env=mlflow_environment(os.environ, self._uri, self._variables) | OWN_RETRIES,
-                    start_new_session=True,
-                )
+            child = TrackingChild(
+                self._home / LOG, mlflow_environment(os.environ, self._uri, self._variables) | OWN_RETRIES
+            )
         except OSError as error:
             self._fail(f"cannot start: {error}")
             return False
-        self._child, self._lines, self._again_at = child, lines, 0.0
+        self._child, self._again_at = child, 0.0
         experiment = experiment_of(self._plan, self._home)
         study = study_message(self._plan, self._states, experiment=experiment, live=self._live)
         first = {"home": str(self._home), "uri": self._uri, "token": self._token, "follow_s": FOLLOW_S, "study": study}
-        lines.put(_line({"op": "study", **first}))
+        child.put(_line({"op": "study", **first}))
         if not self._live:
-            lines.put(_line({"op": "hurry", "within_s": self._within_s}))
+            child.put(_line({"op": "hurry", "within_s": self._within_s}))
         for line in list(self._told.values()):  # a late answer of the store may add to it
-            lines.put(line)
-        threading.Thread(target=_write, args=(child, lines), name="tracking", daemon=True).start()
+            child.put(line)
         return True
 
     def _put(self, about: str, message: Mapping[str, Any]) -> None:
         self._told.pop(about, None)
         self._told[about] = _line(message)
-        self._lines.put(self._told[about])
+        if self._child is not None:
+            self._child.put(self._told[about])
 
     def _fail(self, what: str, notes: Sequence[str] = ()) -> None:
         if not self._failed:
@@ -356,34 +284,6 @@ class MlflowTracker:
                 f"log: {self._home / LOG}"
             )
 
-    def _said(self) -> list[str]:
-        """What the child has written for the user since the last look."""
-        try:
-            with (self._home / LOG).open("rb") as log:
-                if os.fstat(log.fileno()).st_size == self._read_to:
-                    return []
-                log.seek(self._read_to)
-                content = log.read()
-        except OSError:
-            return []
-        whole = content[: content.rfind(b"\n") + 1]
-        self._read_to += len(whole)
-        lines = whole.decode(errors="replace").splitlines()
-        return [line.removeprefix(FOR_THE_USER) for line in lines if line.startswith(FOR_THE_USER)]
-
 
 def _line(message: Mapping[str, Any]) -> str:
     return json.dumps(message) + "\n"
-
-
-def _write(child: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str | None]") -> None:
-    """Feed the pipe from a thread: while the child imports for seconds, the pipe may be full."""
-    assert child.stdin is not None
-    try:
-        while (line := lines.get()) is not None:
-            child.stdin.write(line)
-            child.stdin.flush()
-        child.stdin.close()
-    except (BrokenPipeError, ValueError, OSError):
-        # `tick` and `close` notice the end of the child.
-        return

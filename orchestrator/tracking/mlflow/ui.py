@@ -24,8 +24,8 @@ from orchestrator.host.children import child_environment, python_command
 from orchestrator.host.code import CHECKOUT
 from orchestrator.host.environment import passed
 from orchestrator.requirements import require_libraries
+from orchestrator.tracking.mlflow.environment import QUIET
 from orchestrator.tracking.mlflow.sqlite_file import ARTIFACTS, NAME, SQLITE, follow_home, refuse_unusable, set_journal
-from orchestrator.tracking.mlflow.tracker import QUIET
 
 LOG = "ui.log"
 """File in the study's folder with the output of the server."""

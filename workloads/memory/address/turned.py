@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Rule, constant, float32
+from workloads.memory.initial_values import Rule, constant
+from workloads.memory.interface import Address, float32
 
 CONTENT = 0.3
 """Share of the content in what is turned (study.md section 5)."""

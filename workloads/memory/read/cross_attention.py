@@ -14,18 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workloads.memory.address.turned import Turned
-from workloads.memory.interface import (
-    Address,
-    Mechanism,
-    Rule,
-    Sizes,
-    Slots,
-    Stored,
-    TokenWrite,
-    constant,
-    float32,
-    xavier,
-)
+from workloads.memory.initial_values import Rule, constant, xavier
+from workloads.memory.interface import Address, Mechanism, Sizes, Slots, Stored, TokenWrite, float32
 from workloads.study.memory.read.cross_attention import ReadoutSpec
 
 

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Rule, Sizes, StatePass, StateWrite, constant, float32, uniform
+from workloads.memory.initial_values import Rule, constant, uniform
+from workloads.memory.interface import Sizes, StatePass, StateWrite, float32
 from workloads.study.memory.write.convolution import ConvolutionSpec
 
 

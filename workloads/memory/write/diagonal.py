@@ -16,7 +16,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from workloads.memory.interface import Rule, Sizes, StatePass, StateWrite, constant, float32, given, xavier
+from workloads.memory.initial_values import Rule, constant, given, xavier
+from workloads.memory.interface import Sizes, StatePass, StateWrite, float32
 from workloads.study.memory.write.diagonal import DiagonalSpec
 
 

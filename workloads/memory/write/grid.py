@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from workloads.memory.interface import Address, Rule, Sizes, Slots, Stored, TokenWrite, given
+from workloads.memory.initial_values import Rule, given
+from workloads.memory.interface import Address, Sizes, Slots, Stored, TokenWrite
 from workloads.study.memory.write.grid import GridSpec
 
 DIAGONAL = 5.0

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from workloads.memory.address.turned import Turned
-from workloads.memory.interface import Rule, Sizes, StatePass, StateWrite, constant, float32, given
+from workloads.memory.initial_values import Rule, constant, given
+from workloads.memory.interface import Sizes, StatePass, StateWrite, float32
 from workloads.memory.write.diagonal import decaying_sum
 from workloads.study.memory.write.matrix import MatrixSpec
 

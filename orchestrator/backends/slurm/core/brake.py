@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from orchestrator.pauses import pause_s
+
 FIRST_S = 30.0
 """Pause after the first failure: jobs of others may have left the queue."""
 LONGEST_S = 600.0
@@ -27,7 +29,7 @@ class Brake:
         self.failures += 1
         self.why = why
         first_s = FIRST_S if self.first_s is None else self.first_s
-        self._again_at = now + min(LONGEST_S, first_s * 2 ** (self.failures - 1))
+        self._again_at = now + pause_s(self.failures, first_s, LONGEST_S)
         if not refused:
             self._refused_since = None
         elif self._refused_since is None:

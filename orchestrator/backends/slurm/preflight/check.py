@@ -72,6 +72,12 @@ def preflight(run: PlannedRun, say: Callable[[str], None]) -> None:
         raise SiteError("\n  ".join([f"SLURM cannot run this, for {len(refusing)} reasons:", *refusing]))
 
 
+def preview(run: PlannedRun, say: Callable[[str], None]) -> None:
+    """Say what the files say against each other; the site is not asked: a plan may be made far from it."""
+    for one in find_misfits(None, run):
+        say(str(one))
+
+
 def misfits(
     site: Site | None, slurm: SlurmSettings, needs: Mapping[str, Collection[Resources]], *, files: Files, grace_s: float
 ) -> tuple[Misfit, ...]:
@@ -86,8 +92,8 @@ def misfits(
     """
     found: list[Misfit] = []
     pilot = slurm.pilot
-    into = set() if pilot is None else set(needs if pilot.stages is None else pilot.stages)
-    if pilot is not None and into & needs.keys():
+    into = {stage for stage, sizes in needs.items() if all(slurm.in_pilots(stage, one) for one in sizes)}
+    if pilot is not None and into:
         kind = kind_of_pilot(pilot, files)
         found += [*grace_misfits(kind, files, grace_s), *([] if site is None else misfits_in(site, kind))]
     for stage, sizes in needs.items():
@@ -96,6 +102,8 @@ def misfits(
                 found += pilot_misfits(stage, resources, pilot, files)
             else:
                 kind = kind_of_stage(stage, resources, slurm, files)
+                if slurm.in_pilots(stage):
+                    found.append(beside_pilots(stage, kind))
                 found += [
                     *spread_misfits(stage, resources, kind),
                     *grace_misfits(kind, files, grace_s),
@@ -120,6 +128,16 @@ def spread_misfits(stage: str, resources: Resources, kind: JobKind) -> Iterator[
             f"{resources.devices} ranks with one each",
             remedy=f"ask for {math.ceil(resources.devices / number)} a node, or lower resources.{stage}.devices",
         )
+
+
+def beside_pilots(stage: str, kind: JobKind) -> Misfit:
+    """A job on several nodes is not for pilot jobs."""
+    return Misfit(
+        says=f"{kind['nodes']} is {kind.request.nodes}, but in a pilot job a job is on one node: those of stage "
+        f"{stage!r} are SLURM jobs of their own, beside the pilot jobs",
+        remedy="where slurm.pilot.stages names the other stages only, this is not said",
+        refuses=False,
+    )
 
 
 def pilot_misfits(stage: str, resources: Resources, pilot: PilotSettings, files: Files) -> Iterator[Misfit]:

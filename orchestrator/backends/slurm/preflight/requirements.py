@@ -84,8 +84,9 @@ def kind_of_stage(stage: str, resources: Resources, slurm: SlurmSettings, files:
         where=_effective(merged, extra),
         extra=extra,
         places={
-            **{field: written(field) for field in (*WHERE, "nodes")},
+            **{field: written(field) for field in WHERE},
             **{field: needed(field) for field in ("cpus", "memory_gib")},
+            "nodes": needed("nodes") if merged.nodes is None and resources.nodes else written("nodes"),
             "minutes": needed("minutes") if merged.minutes is None else written("minutes", f"{merged.minutes:g}"),
             "devices": needed("devices") if merged.gpus is None else written("gpus", repr(merged.gpus)),
         },
