@@ -62,7 +62,8 @@ class Excluded(OfCell):
     """A cell that the study leaves out on purpose: it is not missing."""
 
     entry: str
-    """The entry of the matrix that leaves it out, `exclude[0]: rows: ssm-*`."""
+    """The entry of the matrix that leaves it out, `exclude[0]: rows: ssm-*`; or why the race stopped its row before."""
+    by: Literal["matrix", "race"] = "matrix"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -244,7 +244,7 @@ def _stopped(reader: ArtifactReader, cells: Sequence[Cell], race: Race | None) -
         if cell.seed in race.seeds[seeds:] and not any(
             is_own(cell, job.spec) and reader.commit(job.id) is not None for job in jobs
         ):
-            found[cell.id] = Excluded(row=cell.row, seed=cell.seed, axes=axes_text(cell.axes), entry=words)
+            found[cell.id] = Excluded(row=cell.row, seed=cell.seed, axes=axes_text(cell.axes), entry=words, by="race")
     return found
 
 

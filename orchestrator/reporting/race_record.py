@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.plan.job import Plan
 from orchestrator.reporting.decoding import decoded
+from orchestrator.spec.canonical import digest
 from orchestrator.store.link import sync_folder, write_synced
 from reports.input import Race
 from workloads.contract.json_files import object_of, read_plain
@@ -24,14 +25,14 @@ def race_file(home: Path, profile: str) -> Path:
 
 
 def read_race(home: Path, plan: Plan) -> Race | None:
-    """The race of a plan's rows; None: they did not race, or with other controls, or the file cannot be read.
+    """The race of a plan's rows; None: none, or with other controls or branches, or the file cannot be read.
 
     What is lost with it, the next `run --race` finds in the results.
     """
     path = race_file(home, plan.profile)
     try:
         raw = object_of(read_plain(path, LARGEST), path)
-        if (raw.get("version"), raw.get("controls")) != (VERSION, plan.controls_fingerprint):
+        if (raw.get("version"), raw.get("declared")) != (VERSION, _declared(plan)):
             return None
         found: Race = decoded(Race, raw.get("race"), f"{path}: race")
         return found
@@ -47,8 +48,14 @@ def write_race(home: Path, plan: Plan, race: Race) -> None:
     """
     home.mkdir(parents=True, exist_ok=True)
     path = race_file(home, plan.profile)
-    document = {"version": VERSION, "controls": plan.controls_fingerprint, "race": asdict(race)}
+    document = {"version": VERSION, "declared": _declared(plan), "race": asdict(race)}
     temporary = path.with_name(f".race-{secrets.token_hex(8)}.tmp")
     write_synced(temporary, (json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
     temporary.replace(path)
     sync_folder(home)
+
+
+def _declared(plan: Plan) -> str:
+    """Digest of what the values that decide depend on beside rows and seeds."""
+    branches = {name: section for cell in plan.cells for name, section in cell.branches.items()}
+    return digest({"controls": plan.controls_fingerprint, "branches": branches})

@@ -56,6 +56,7 @@ EQUAL = replace(AS_MEASURED, name="all rows equal", effects=0.0 * AS_MEASURED.ef
 AT_MARGIN = replace(AS_MEASURED, name="all rows differ by the margin", effects=0.0 * AS_MEASURED.effects + RACE.margin)
 RACES: tuple[RacedGrid, ...] = (
     AS_MEASURED,
+    replace(AS_MEASURED, name="as measured, half of the scenes", scenes=4),
     replace(AS_MEASURED, name="as measured, five seeds", seeds=5),
     replace(AS_MEASURED, name="as measured, three seeds", seeds=3),
     FLOOR,

@@ -129,7 +129,8 @@ def run(
             on_lease,
             budget=allowed,
             first=first,
-            summarise=str if as_json else partial(end_text, study, selection),
+            # The table of a race is of all its rungs.
+            summarise=str if as_json or race else partial(end_text, study, selection),
         )
 
     raced = None if racing is None else run_race(racing, run_part, PlainView(stream).say)
@@ -140,6 +141,8 @@ def run(
         steady_print(run_text(result))
         if result.summary:
             steady_print(result.summary)
+        elif raced is not None and result.outcome.submitted and result.report and not result.outcome.interrupted:
+            steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:
                 steady_print(f"scores: echo-matrix results{study_options(study)}")
