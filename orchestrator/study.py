@@ -149,6 +149,7 @@ class Study:
                     self.cluster.pause_after,
                 ),
                 growth=self.growth(commits),
+                keeps_states=self.cluster.keep_stable,
             )
 
     def growth(self, commits: frozenset[str] | None = None) -> Mapping[str, Growth]:
@@ -249,7 +250,7 @@ class Study:
             if now.state != "done":
                 counts = counts_of(self.plan.jobs[job_id], growth.get(job_id), done=False)
                 made[job_id] = counts.missing_share if counts is not None and linked else 1.0
-        return self.plan.workload.added_disk(self.plan, made) if made else {}
+        return self.plan.workload.added_disk(self.plan, made, keep_stable=self.cluster.keep_stable) if made else {}
 
     def stage_growth(self, standings: Mapping[str, Standing]) -> list[StageGrowth]:
         """What jobs reuse and make, by stage; `standings`: of the jobs in question, as `standings` has found them."""
@@ -266,7 +267,8 @@ class Study:
         durations = self.durations() if measured else ()
         done = frozenset[str]() if anew else self._commits
         grown = {} if anew else self.growth()
-        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        open_ = (job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        shorter = shorter_jobs(open_ if self.cluster.keep_stable else ())
         left = work_left(lambda job: grown.get(job.id, NONE), shorter)
         return Forecaster(self.plan, durations, self.cluster.backend, left)
 

@@ -59,7 +59,12 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
         return JobComparison(label=job.label, equal=True, says=f"equal bits in {counted(total, 'file')}")
     machine = machine_differences(recorded.commit, anew.commit)
     moved = _moved(job, recorded.folder, anew.folder)
-    if job.items is not None and recorded.commit.origins.keys() >= job.items.keys() and not machine:
+    if (
+        job.items is not None
+        and not job.spec.continued
+        and recorded.commit.origins.keys() >= job.items.keys()
+        and not machine
+    ):
         return _of_items(job, total, other, moved)
     if not machine:
         says = f"{counted(len(other), 'file')} of {total} with other bits, on a machine with the same record"

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from orchestrator.commands.run.run_study import FinishedRun
 from orchestrator.crate.description import CrateDescription, read_description
 from orchestrator.crate.layout import STUDY
 from orchestrator.errors import PlanError
-from orchestrator.plan.job import State
+from orchestrator.plan.job import Standing, State
+from orchestrator.plan.select import with_needs
 from orchestrator.reporting.race_record import race_file
 from orchestrator.reporting.registration.changes import changes
 from orchestrator.reporting.registration.content import content_of
@@ -34,22 +35,23 @@ FIVE = "seeds=[0,1,2,3,4]"
 class Runs:
     """Finishes what it is asked for, at most so many jobs in all; counts the trainings of each rung."""
 
-    def __init__(self, study: Study, most: int = 10_000) -> None:
+    def __init__(self, study: Study, most: int = 10_000, broken: Set[str] = frozenset()) -> None:
         self._study = study
+        self._broken = broken
         self.most = most
         self.rungs: list[Counter[str]] = []
 
     def __call__(self, selected: Collection[str]) -> FinishedRun:
-        standings = self._study.standings()
-        todo = [
-            job for job in self._study.plan.jobs.values() if job.id in selected and standings[job.id].state != "done"
-        ]
+        plan, standings = self._study.plan, self._study.standings()
+        lost = {job for job in selected if self._broken & with_needs(plan, [job])}
+        jobs = (job for job in plan.jobs.values() if job.id in selected and job.id not in lost)
+        todo = [job for job in jobs if standings[job.id].state != "done"]
         done, self.most = todo[: self.most], self.most - len(todo)
         for job in done:
             finish(self._study, job)
         self.rungs.append(Counter(job.label.split("/")[1] for job in done if job.stage == "train"))
         left = len(todo) - len(done)
-        counts: dict[State, int] = {"done": len(selected) - left, **({"new": left} if left else {})}
+        counts: dict[State, int] = {"done": len(selected) - left - len(lost), "new": left, "failed": len(lost)}
         outcome = RunResult(counts=counts, failures=(), interrupted=left > 0, submitted=len(done))
         return FinishedRun(outcome=outcome, report=None, written=False, summary="")
 
@@ -131,6 +133,26 @@ def test_the_report_says_what_was_stopped_and_why(study: Study) -> None:
     (row, *_) = finished.race.rows
     assert "Stopped early" in page
     assert f"the race, after {row.seeds} seeds: differs from linear" in page
+
+
+def test_a_row_whose_job_failed_gets_no_more_seeds_and_the_others_go_on(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = Study.standings
+    broken = {job.id for job in study.plan.jobs.values() if job.label == "train/mlp/s2"}
+
+    def with_failure(self: Study, *arguments: object, **named: object) -> Mapping[str, Standing]:
+        found = dict(states(self))
+        return {**found, **dict.fromkeys(broken, Standing(state="failed", reason="diverged"))}
+
+    monkeypatch.setattr(Study, "standings", with_failure)
+    runs = Runs(study, broken=broken)
+    finished = run_race(Racing.of(study, Selection()), runs, str)
+    ended = {one.row: one for one in finished.race.rows}
+    assert (ended["mlp"].outcome, ended["mlp"].reason) == ("no values", "train/mlp/s2 failed")
+    assert ended["conv"].outcome == "differs"
+    assert finished.exit_code == 1
+    assert sum(runs.rungs, Counter())["mlp"] == 0
 
 
 def test_seeds_that_are_run_after_all_count(study: Study) -> None:

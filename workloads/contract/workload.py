@@ -355,13 +355,14 @@ class Workload:
         """Predicted cost of the selected jobs (None: all); None: not known."""
         return None
 
-    def added_disk(self, plan: Planned, made: Mapping[str, float]) -> Mapping[str, int]:
+    def added_disk(self, plan: Planned, made: Mapping[str, float], *, keep_stable: bool = True) -> Mapping[str, int]:
         """What -> bytes that some jobs add to the disk, for people; {}: not known.
 
         Args:
             plan: as built.
             made: id of each of the jobs -> share of its items that are made; the others are linked. 1: all, or it has
                 none.
+            keep_stable: whether a job that longer ones continue publishes its state.
         """
         return {}
 

@@ -141,7 +141,7 @@ def run(
         steady_print(run_text(result))
         if result.summary:
             steady_print(result.summary)
-        elif raced is not None and result.report and not result.outcome.interrupted:
+        elif raced is not None and result.outcome.submitted and result.report and not result.outcome.interrupted:
             steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:
