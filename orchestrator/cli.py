@@ -49,6 +49,7 @@ report of 10,000 jobs a fifth of its time."""
 PYTHON_TYPE = re.compile(r" <[^>]*>$")
 PLAIN_WORDS = (
     (re.compile(r"Input should be a valid integer\b.*"), "write a whole number"),
+    (re.compile(r"Input should be a valid number\b.*"), "write a number"),
     (re.compile(r"Input should be greater than or equal to (\S+)"), r"allowed: \1 and more"),
     (re.compile(r"Input should be less than or equal to (\S+)"), r"allowed: at most \1"),
     (re.compile(r"Value error, ('.*') is not one of (.+?)\.?$"), r"\1; allowed: \2"),

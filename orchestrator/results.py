@@ -179,6 +179,7 @@ class Results:
             standings,
             select_cells(plan, _texts(rows), _texts(seeds)),
             None if branches is None else select_branches(plan, _texts(branches)),
+            self.study.race,
         )
 
     def _folder(self, job: Job) -> str | None:

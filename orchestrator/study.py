@@ -18,16 +18,18 @@ from orchestrator.errors import ArtifactMissing, MatrixError, PlanError, StoreEr
 from orchestrator.host.checkpoints import attempt_folder
 from orchestrator.host.environment import JobVariables
 from orchestrator.plan.build import build_plan
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.diff import standings as standings_of
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.forecast import AHEAD, Forecast, Forecaster, LiveTime
-from orchestrator.plan.growth import NONE, FinishedItems, Growth, share_left
+from orchestrator.plan.growth import NONE, FinishedItems, Growth, counts_of
 from orchestrator.plan.growth_show import StageGrowth, stage_growth
 from orchestrator.plan.job import REHEARSAL, Job, Plan, RowReason, Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.rows import named_rows, rows_of_plan, rows_with_results
 from orchestrator.plan.select import Patterns
 from orchestrator.plan.slots import check_slots
+from orchestrator.reporting.race_record import read_race
 from orchestrator.reporting.registration.file import Entry, read_registration
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
@@ -43,6 +45,7 @@ from orchestrator.store.location import StoreLocation
 from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
+from reports.input import Race
 from workloads.contract.planned import Estimate
 from workloads.runtime.masking import mask, secrets_of
 
@@ -122,6 +125,11 @@ class Study:
             PlanError: it was edited.
         """
         return read_registration(self.home, self.plan.profile)
+
+    @property
+    def race(self) -> Race | None:
+        """How far the race of its rows was at its last look; None: they did not race."""
+        return read_race(self.home, self.plan)
 
     def standings(self, without: frozenset[str] = frozenset(), within_s: float = 0.0) -> Mapping[str, Standing]:
         """The current state of every job, from commit records and the ledger.
@@ -230,19 +238,36 @@ class Study:
         own = frozenset(job.fingerprint for job in self.plan.jobs.values())
         return older_results(self._commits, own, self._record)
 
+    def added_disk(self, standings: Mapping[str, Standing]) -> Mapping[str, int]:
+        """What -> bytes that jobs which are not done will add to the disk or bucket; {}: nothing, or not known.
+
+        `standings`: of the jobs in question, as `standings` has found them.
+        """
+        growth, linked = self.growth(), self.store_location.kind == "files"
+        made: dict[str, float] = {}
+        for job_id, now in standings.items():
+            if now.state != "done":
+                counts = counts_of(self.plan.jobs[job_id], growth.get(job_id), done=False)
+                made[job_id] = counts.missing_share if counts is not None and linked else 1.0
+        return self.plan.workload.added_disk(self.plan, made, keep_stable=self.cluster.keep_stable) if made else {}
+
     def stage_growth(self, standings: Mapping[str, Standing]) -> list[StageGrowth]:
         """What jobs reuse and make, by stage; `standings`: of the jobs in question, as `standings` has found them."""
         ahead = any(now.state != "done" for now in standings.values())
         return stage_growth(self.plan.jobs, standings, self.growth(), self.forecaster(measured=ahead))
 
-    def forecaster(self, *, measured: bool = True) -> Forecaster:
+    def forecaster(self, *, measured: bool = True, anew: bool = False) -> Forecaster:
         """What estimates the durations of jobs, of what is left of them.
 
-        `measured`: from durations of the ledger, too.
+        Args:
+            measured: from durations of the ledger, too.
+            anew: as if nothing were done.
         """
         durations = self.durations() if measured else ()
-        grown = self.growth()
-        left = share_left(lambda job: grown.get(job.id, NONE))
+        done = frozenset[str]() if anew else self._commits
+        grown = {} if anew else self.growth()
+        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        left = work_left(lambda job: grown.get(job.id, NONE), shorter)
         return Forecaster(self.plan, durations, self.cluster.backend, left)
 
     @property

@@ -3,6 +3,9 @@
 Records are withdrawn furthest downstream first, so that none is ever left without its inputs, even after a crash; the
 same command then continues. Dependencies are read from the commit records, so that jobs of other profiles and earlier
 plans are included.
+
+With a job that has items, all results are withdrawn that were made in the same way: an older or smaller study's would
+else be taken over instead of being made again.
 """
 
 import contextlib
@@ -12,6 +15,7 @@ from pathlib import Path
 
 from orchestrator.errors import ArtifactMissing, StoreError
 from orchestrator.host.checkpoints import JobCheckpoints
+from orchestrator.plan.fingerprint import base_of
 from orchestrator.plan.job import Plan, Standing
 from orchestrator.plan.select import find_jobs
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -35,8 +39,16 @@ class Withdrawal:
     label: str
 
 
-def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[Withdrawal, ...]:
+def to_withdraw(
+    plan: Plan, store: Store, fingerprints: Iterable[str], *, alike: bool = False
+) -> tuple[Withdrawal, ...]:
     """List the commit records of these jobs and of everything made from them, furthest downstream first.
+
+    Args:
+        plan: of the study.
+        store: of the study.
+        fingerprints: of jobs, done or not.
+        alike: also results of which items would be taken over, and what was made from those.
 
     Raises:
         StoreError: the store cannot be listed.
@@ -57,8 +69,10 @@ def to_withdraw(plan: Plan, store: Store, fingerprints: Iterable[str]) -> tuple[
             made_from.setdefault(plan.jobs[need].fingerprint, set()).add(job.fingerprint)
     labels = {job.fingerprint: job.label for job in plan.jobs.values()}
     labels |= {name: f"{commit.label}{OF_NO_PLAN}" for name, commit in read.items() if name not in labels}
-    order = _downstream_first(fingerprints, made_from)
-    return tuple(Withdrawal(fingerprint=name, label=labels[name]) for name in order if name in committed)
+    begin = _with_those_alike(fingerprints, committed, made_from) if alike else fingerprints
+    order = _downstream_first(begin, made_from)
+    unread = f"a result whose record cannot be read{OF_NO_PLAN}"
+    return tuple(Withdrawal(fingerprint=name, label=labels.get(name, unread)) for name in order if name in committed)
 
 
 def withdraw(home: Path, store: Store, withdrawals: Sequence[Withdrawal]) -> None:
@@ -85,7 +99,8 @@ def find_withdrawals(study: Study, names: Sequence[str] | None) -> tuple[Withdra
     """List what `--refresh` of these jobs withdraws."""
     if not names:
         return ()
-    return to_withdraw(study.plan, study.store, [job.fingerprint for job in find_jobs(study.plan, names)])
+    wanted = [job.fingerprint for job in find_jobs(study.plan, names)]
+    return to_withdraw(study.plan, study.store, wanted, alike=True)
 
 
 def withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:
@@ -104,6 +119,21 @@ def standings_without(study: Study, withdrawals: Sequence[Withdrawal]) -> Mappin
         job_id: again if study.plan.jobs[job_id].fingerprint in gone and standing.state == "new" else standing
         for job_id, standing in study.standings(gone).items()
     }
+
+
+def _with_those_alike(begin: Iterable[str], committed: Iterable[str], made_from: Mapping[str, set[str]]) -> list[str]:
+    """These and everything made from them, with all results of the same bases and everything made from those."""
+    by_base: dict[str, list[str]] = {}
+    for name in sorted(committed):
+        by_base.setdefault(base_of(name), []).append(name)
+    found: dict[str, None] = {}
+    open_ = list(begin)
+    while open_:
+        name = open_.pop()
+        if name not in found:
+            found[name] = None
+            open_ += [*by_base.get(base_of(name), ()), *sorted(made_from.get(name, ()))]
+    return list(found)
 
 
 def _downstream_first(begin: Iterable[str], made_from: dict[str, set[str]]) -> list[str]:

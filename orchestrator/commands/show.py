@@ -1,6 +1,6 @@
 """`show`: provenance of a job's artifact: inputs, attempt, host, code, versions, cost, folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.commands.command import Command, Group
@@ -9,10 +9,14 @@ from orchestrator.errors import StoreError
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.ledger.schema import attempt_json
+from orchestrator.store.lineage import made_in
 from orchestrator.store.protocol import Commit
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
-from orchestrator.wording import counted, local_time, state_words
+from orchestrator.wording import counted, local_time, shortened, state_words
+
+SHOWN = 4
+"""Items that are named; the others are counted."""
 
 
 def show(job: JobArgument, *, options: LastRunOptions, as_json: JsonOption = False) -> None:
@@ -80,6 +84,7 @@ def show_text(study: Study, job: Job) -> str:
         for stage, source in commit["inputs"].items():
             name = source["label"] or "not in this plan"
             lines.append(f"  read      {stage}: {name}  {source['fingerprint'][:SHORT]}")
+        lines += [f"  {one}" for one in _item_lines(commit)]
         if commit["cost"]:
             lines.append(f"  cost      {_pairs(commit['cost'])}")
     for attempt in found["attempts"]:
@@ -120,9 +125,45 @@ def _commit_json(study: Study, commit: Commit) -> dict[str, Any]:
         "inputs": {
             stage: {**source, "label": labels.get(source["fingerprint"], "")} for stage, source in commit.inputs.items()
         },
+        "items": dict(commit.items),
+        "taken": [
+            {
+                "fingerprint": name,
+                "manifest": manifest,
+                "label": labels.get(name, ""),
+                "items": taken_from(study, name, commit),
+            }
+            for name, manifest in commit.taken.items()
+        ],
         "cost": dict(commit.result.get("cost", {})),
         "records": dict(commit.result.get("records", {})),
     }
+
+
+def taken_from(study: Study, fingerprint: str, commit: Commit) -> list[str]:
+    """The items that a job has taken over from another, as far as is still known, sorted."""
+    try:
+        source = study.store.read(fingerprint)
+    except StoreError:
+        made = {item for item, manifest in commit.origins.items() if manifest == commit.taken[fingerprint]}
+    else:
+        same = source.manifest == commit.taken[fingerprint]
+        places = made_in(source, source.items) if same else {}
+        made = {item for item, manifest in commit.origins.items() if places.get(item) == manifest}
+    return sorted(made)
+
+
+def _item_lines(commit: Mapping[str, Any]) -> Iterator[str]:
+    """How many items, and which are of other jobs."""
+    if not commit["items"]:
+        return
+    over = sum(len(one["items"]) for one in commit["taken"])
+    whole = counted(len(commit["items"]), "item")
+    yield f"items     {whole}{f', {over} of them taken over' if commit['taken'] else ''}"
+    for one in commit["taken"]:
+        name = one["label"] or "a job that is not in this plan"
+        listed = shortened(one["items"], SHOWN) or "not known any more which"
+        yield f"taken     from {name}  {one['fingerprint'][:SHORT]}: {listed}"
 
 
 def _withdrawn(study: Study, job: Job) -> int:

@@ -81,14 +81,15 @@ def audit_records(
         CrateError: the metadata are not as `export` writes them.
     """
     listing = listing_of(folder)
-    checked, commits = check_commits(CrateStore(folder), recorded, description)
+    store = CrateStore(folder)
+    checked, commits = check_commits(store, recorded, description)
     return (
         listing.digest,
         commits,
         [
             check_files(folder, listing, expected),
             checked,
-            check_chain(recorded, commits),
+            check_chain(recorded, commits, store),
             check_artifacts(folder, recorded, commits),
             check_own_fingerprints(recorded),
             check_environment(folder, commits),

@@ -111,6 +111,7 @@ def metadata_of(
         graph.append({"@id": "#author", "@type": "Person", "name": credits.author})
     graph += _workflow(plan, version)
     graph += _runs(plan, commits, credits)
+    graph += _taken_over(commits)
     graph += [_file(file, plan) for file in files]
     graph += _datasets(commits, folders, files)
     return {"@context": CONTEXT, "@graph": graph}
@@ -190,7 +191,7 @@ def _runs(plan: Plan, commits: Mapping[str, Commit], credits: CrateCredits) -> l
                 "name": planned.label,
                 "description": f"Fingerprint {commit.fingerprint}, attempt {commit.attempt}, on {commit.host_kind}",
                 "instrument": _ref(f"#tool-{planned.stage}"),
-                "object": _read(planned, commits),
+                "object": _read(planned, commit, commits),
                 "result": [_ref(f"{id_of(artifact_path(commit))}/"), _ref(commit_path(commit.fingerprint))],
                 "startTime": _time(commit.started),
                 "endTime": _time(commit.ended),
@@ -201,10 +202,29 @@ def _runs(plan: Plan, commits: Mapping[str, Commit], credits: CrateCredits) -> l
     return found
 
 
-def _read(job: Job, commits: Mapping[str, Commit]) -> Entity | list[Entity]:
-    """What a job read: the plan, and artifacts."""
+def _read(job: Job, commit: Commit, commits: Mapping[str, Commit]) -> Entity | list[Entity]:
+    """What a job read: the plan, artifacts, and results from which it took items over."""
     inputs = [commits[need] for need in job.inputs.values() if need in commits]
-    return _refs([PLAN, *(f"{id_of(artifact_path(commit))}/" for commit in inputs)])
+    artifacts = (f"{id_of(artifact_path(one))}/" for one in inputs)
+    return _refs([PLAN, *artifacts, *(_earlier(manifest) for manifest in sorted(set(commit.taken.values())))])
+
+
+def _taken_over(commits: Mapping[str, Commit]) -> Iterable[Entity]:
+    """The results from which jobs took items over, by their manifests: their files are not in the crate."""
+    taken = {manifest: name for commit in commits.values() for name, manifest in commit.taken.items()}
+    for manifest, name in sorted(taken.items()):
+        jobs = sum(commit.taken.get(name) == manifest for commit in commits.values())
+        yield {
+            "@id": _earlier(manifest),
+            "@type": "CreativeWork",
+            "name": f"Result {name[:SHORT]}, from before the study was changed",
+            "description": f"Fingerprint {name}; its manifest has the sha256 {manifest}. "
+            f"{counted(jobs, 'job')} took items over from it; each has them in its own artifact",
+        }
+
+
+def _earlier(manifest: str) -> str:
+    return f"#earlier-{manifest}"
 
 
 def _file(file: ManifestEntry, plan: Plan) -> Entity:

@@ -19,14 +19,16 @@ from orchestrator.crate.layout import CODE, ENVIRONMENT, METADATA, STUDY, artifa
 from orchestrator.crate.listing import CrateListing, files_in
 from orchestrator.errors import StoreError
 from orchestrator.host.code import digest_of
-from orchestrator.plan.job import SHORT, Plan
+from orchestrator.plan.job import SHORT, Job, Plan
+from orchestrator.store.lineage import is_input, items_as_read, made_in, reads_by_item
 from orchestrator.store.manifest import NAME as MANIFEST
 from orchestrator.store.manifest import read_manifest, sha256_of
 from orchestrator.store.protocol import Commit
-from orchestrator.wording import counted
+from orchestrator.wording import counted, shortened
 from workloads.contract.json_files import read_object
 
 SHOWN = 400  # characters of a value in a message
+SHOWN_ITEMS = 3
 
 
 def check_files(folder: Path, listing: CrateListing, expected: str) -> AuditCheck:
@@ -68,11 +70,15 @@ def check_files(folder: Path, listing: CrateListing, expected: str) -> AuditChec
 def check_commits(
     store: CrateStore, plan: Plan, description: CrateDescription
 ) -> tuple[AuditCheck, Mapping[str, Commit]]:
-    """Every commit record against the plan; returns those that can be used too, by job id."""
+    """Every commit record against the plan; returns those of its jobs that can be used too, by job id.
+
+    A record of no job of the plan is one of which a job has read items, made before the study grew.
+    """
     jobs = {job.fingerprint: job for job in plan.jobs.values()}
     commits: dict[str, Commit] = {}
     differences: list[Mismatch] = []
     fingerprints = store.commits()
+    others: dict[str, Commit] = {}
     for fingerprint in sorted(fingerprints):
         where = commit_path(fingerprint)
         try:
@@ -82,56 +88,125 @@ def check_commits(
             continue
         job = jobs.get(fingerprint)
         if job is None:
-            differences.append(Mismatch(where=where, expected="a job of the plan", found=f"{commit.label}, in no plan"))
+            others[fingerprint] = commit
             continue
         planned, recorded = (job.id, job.stage, job.branch), (commit.job, commit.stage, commit.branch)
         if planned != recorded:
             differences.append(Mismatch(where=where, expected=str(planned), found=str(recorded)))
+        differences += _other_items(job, commit, where)
         commits[job.id] = commit
+    read = {one.get("fingerprint") for commit in commits.values() for one in commit.inputs.values()}
+    for fingerprint, commit in others.items():
+        if fingerprint not in read:
+            found = f"{commit.label}, in no plan"
+            differences.append(Mismatch(where=commit_path(fingerprint), expected="a job of the plan", found=found))
     for job in plan.jobs.values():
         listed = job.id in description.missing
         if (job.fingerprint in fingerprints) == listed:
             expected, found = ("no commit record", "one") if listed else ("a commit record", "none")
             said = "lists it as missing" if listed else "does not list it as missing"
             differences.append(Mismatch(where=job.label, expected=expected, found=found, means=f"{STUDY} {said}"))
-    done = f"{len(fingerprints)} of {counted(len(plan.jobs), 'job')} done"
+    done = f"{len(jobs.keys() & fingerprints)} of {counted(len(plan.jobs), 'job')} done"
     notes = [f"not done: {counted(len(description.missing), 'job')}"] if description.missing else []
     says = f"{counted(len(fingerprints), 'commit record')} against the plan; {done}"
     in_order = {job: commits[job] for job in plan.jobs if job in commits}
     return AuditCheck(name="commit records", says=says, differences=differences, notes=notes), in_order
 
 
-def check_chain(plan: Plan, commits: Mapping[str, Commit]) -> AuditCheck:
-    """What each job has read against the commit records of the jobs that made it."""
-    differences: list[Mismatch] = []
-    unchecked: list[str] = []
+def _other_items(job: Job, commit: Commit, where: str) -> list[Mismatch]:
+    """What a job has made other than its plan gives it."""
+    planned, recorded = dict(job.items or {}), dict(commit.items)
+    found = [name for name in sorted({**planned, **recorded}) if planned.get(name) != recorded.get(name)]
+    if commit.measured != job.measured:
+        found.append("what they were measured with")
+    if not found:
+        return []
+    means = f"{job.label} has made other items than the plan gives it, or its commit record was changed"
+    counts = counted(len(planned), "item"), counted(len(recorded), "item")
+    return [
+        Mismatch(where=f"{where}: {shortened(found, SHOWN_ITEMS)}", expected=counts[0], found=counts[1], means=means)
+    ]
+
+
+def check_chain(plan: Plan, commits: Mapping[str, Commit], store: CrateStore) -> AuditCheck:
+    """What each job has read against the commit records of the jobs that made it.
+
+    A job that reads items of an input may have read an artifact from before the study grew. There, the items that it
+    read are compared: they must be of the contents that the plan gives them, and have been taken over since.
+
+    Args:
+        plan: of the crate.
+        commits: of its jobs, by job id.
+        store: with the records of earlier artifacts.
+    """
+    chain = _Chain(plan, commits, store)
     links = 0
     for job_id, commit in commits.items():
-        job = plan.jobs[job_id]
-        for stage, need in job.inputs.items():
+        for stage in plan.jobs[job_id].inputs:
             links += 1
-            read, made, needed = commit.inputs.get(stage, {}), commits.get(need), plan.jobs[need]
-            where = f"{job.label}: what it read of {stage}"
-            if read.get("fingerprint") != needed.fingerprint:
-                found = read.get("fingerprint", "nothing recorded")
-                differences.append(Mismatch(where=where, expected=needed.fingerprint, found=found))
-            elif made is None:
-                unchecked.append(f"{where}: the crate has no commit record of {needed.label}")
-            elif read.get("manifest") != made.manifest:
-                means = (
-                    f"{job.label} was made from another result of {needed.label} than the one in the crate: one of the "
-                    "two was replaced, or a commit record was changed"
-                )
-                differences.append(
-                    Mismatch(
-                        where=where,
-                        expected=f"manifest {read.get('manifest', 'not recorded')}",
-                        found=f"manifest {made.manifest}",
-                        means=means,
-                    )
-                )
+            chain.check(plan.jobs[job_id], stage, commit.inputs.get(stage, {}))
     says = f"{counted(links, 'input')} of {counted(len(commits), 'result')} against the record of the job that made it"
-    return AuditCheck(name="chain of inputs", says=says, differences=differences, unchecked=unchecked)
+    return AuditCheck(name="chain of inputs", says=says, differences=chain.differences, unchecked=chain.unchecked)
+
+
+class _Chain:
+    """What was read, against what was made."""
+
+    def __init__(self, plan: Plan, commits: Mapping[str, Commit], store: CrateStore) -> None:
+        self._plan, self._commits, self._store = plan, commits, store
+        self._there = store.commits()
+        self.differences: list[Mismatch] = []
+        self.unchecked: list[str] = []
+
+    def check(self, job: Job, stage: str, read: Mapping[str, str]) -> None:
+        need = self._plan.jobs[job.inputs[stage]]
+        made, fingerprint = self._commits.get(need.id), read.get("fingerprint", "")
+        where = f"{job.label}: what it read of {stage}"
+        if not is_input(job, stage, need, fingerprint):
+            found = fingerprint or "nothing recorded"
+            self.differences.append(Mismatch(where=where, expected=need.fingerprint, found=found))
+        elif made is None:
+            self.unchecked.append(f"{where}: the crate has no commit record of {need.label}")
+        elif read.get("manifest") == made.manifest:
+            return
+        elif fingerprint == need.fingerprint or not reads_by_item(job, stage, need):
+            self._differs(
+                where, f"manifest {read.get('manifest', 'not recorded')}", f"manifest {made.manifest}", job, need
+            )
+        elif (source := self._source(fingerprint, read)) is None:
+            known = f"the crate has no commit record of {need.label} with manifest {read.get('manifest', '')[:SHORT]}"
+            self.unchecked.append(f"{where}: {known}, which it had read before the study grew")
+        else:
+            self._check_items(where, job, stage, read, source, made)
+
+    def _check_items(
+        self, where: str, job: Job, stage: str, read: Mapping[str, str], source: Commit, made: Commit
+    ) -> None:
+        need = self._plan.jobs[job.inputs[stage]]
+        as_read = items_as_read(job, stage, read, source)
+        now = made_in(made, as_read)
+        for item, manifest in as_read.items():
+            planned, content = (need.items or {}).get(item), source.items.get(item)
+            if content != planned:
+                self._differs(f"{where}, {item}", f"content {planned}", f"content {content}", job, need)
+            elif manifest != now[item]:
+                self._differs(f"{where}, {item}", f"made in {manifest}", f"made in {now[item]}", job, need)
+
+    def _source(self, fingerprint: str, read: Mapping[str, str]) -> Commit | None:
+        if fingerprint not in self._there:
+            return None
+        try:
+            source = self._store.read(fingerprint)
+        except StoreError:
+            return None  # told by the check of commit records
+        return source if source.manifest == read.get("manifest") else None
+
+    def _differs(self, where: str, expected: str, found: str, job: Job, need: Job) -> None:
+        means = (
+            f"{job.label} was made from another result of {need.label} than the one in the crate: one of the "
+            "two was replaced, or a commit record was changed"
+        )
+        self.differences.append(Mismatch(where=where, expected=expected, found=found, means=means))
 
 
 def check_artifacts(folder: Path, plan: Plan, commits: Mapping[str, Commit]) -> AuditCheck:

@@ -12,8 +12,8 @@ from orchestrator.crate.description import CrateDescription
 from orchestrator.crate.findings import AuditCheck, Mismatch
 from orchestrator.crate.layout import MATRIX, PLAN
 from orchestrator.errors import ControlsError, CrateError, MatrixError, PlanError
-from orchestrator.plan.fingerprint import fingerprint
 from orchestrator.plan.job import Job, Plan
+from orchestrator.plan.reference import fingerprint_of
 from orchestrator.spec.load import workload_named
 from orchestrator.spec.workload import OURS
 from orchestrator.study import plan_of_matrix
@@ -62,18 +62,13 @@ def check_own_fingerprints(plan: Plan) -> AuditCheck:
     differences = []
     for job in plan.jobs.values():
         try:
-            found = _fingerprint(job, plan)
+            found = fingerprint_of(job, plan.jobs)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             found = f"none: {error}"
         if found != job.fingerprint:
             differences.append(Mismatch(where=f"{PLAN}: {job.label}", expected=found, found=job.fingerprint))
     says = f"{counted(len(plan.jobs), 'fingerprint')} against what {PLAN} says that the job reads"
     return AuditCheck(name="fingerprints", says=says, differences=differences)
-
-
-def _fingerprint(job: Job, plan: Plan) -> str:
-    inputs = [plan.jobs[need].fingerprint for need in job.inputs.values()]
-    return fingerprint(job.stage, job.revisions, job.config, job.row, job.seed, job.branch, inputs, smoke=job.smoke)
 
 
 def check_plan(recorded: Plan, anew: Plan | MatrixError | ControlsError | NotAllowed) -> AuditCheck:

@@ -59,6 +59,13 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
         return JobComparison(label=job.label, equal=True, says=f"equal bits in {counted(total, 'file')}")
     machine = machine_differences(recorded.commit, anew.commit)
     moved = _moved(job, recorded.folder, anew.folder)
+    if (
+        job.items is not None
+        and not job.spec.continued
+        and recorded.commit.origins.keys() >= job.items.keys()
+        and not machine
+    ):
+        return _of_items(job, total, other, moved)
     if not machine:
         says = f"{counted(len(other), 'file')} of {total} with other bits, on a machine with the same record"
         means = f"{job.label} is not what the matrix and this code make of it: the recorded result was changed"
@@ -87,6 +94,23 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
         says=says,
         differences=differences,
         unchecked=unchecked,
+        compared=bool(moved),
+    )
+
+
+def _of_items(job: Job, total: int, other: Sequence[str], moved: Sequence["_Moved"]) -> JobComparison:
+    """The comparison with an artifact of which a job has all its items: others may be in it too, so values decide."""
+    far = [one for one in moved if one.distance]
+    says = (
+        f"taken over whole, so other items may be in the same artifact: {counted(total - len(other), 'file')} of equal "
+    )
+    says += f"bits, {counted(len(moved), 'mean')} over its own items compared"
+    return JobComparison(
+        label=job.label,
+        equal=False,
+        says=says,
+        differences=[one.mismatch(job.label, 0.0) for one in far],
+        unchecked=[] if moved else [f"{job.label}: {len(other)} of {total} files are of other items too"],
         compared=bool(moved),
     )
 
@@ -132,11 +156,11 @@ def _moved(job: Job, recorded: Path, anew: Path) -> list[_Moved]:
     """The metrics of both results, in order of the recorded one; a metric or case of only one is infinitely far."""
     if job.branch is None:
         return []
-    return [one for part in job.parts for one in _moved_of(recorded / part, anew / part)]
+    return [one for part in job.parts for one in _moved_of(job, recorded / part, anew / part)]
 
 
-def _moved_of(recorded: Path, anew: Path) -> list[_Moved]:
-    theirs, ours = _values(recorded), _values(anew)
+def _moved_of(job: Job, recorded: Path, anew: Path) -> list[_Moved]:
+    theirs, ours = _values(job, recorded), _values(job, anew)
     found = []
     for metric, unit in dict.fromkeys([*theirs, *ours]):
         a, b = theirs.get((metric, unit), {}), ours.get((metric, unit), {})
@@ -152,10 +176,12 @@ def _moved_of(recorded: Path, anew: Path) -> list[_Moved]:
     return found
 
 
-def _values(folder: Path) -> Mapping[tuple[str, str], Mapping[str, float]]:
-    """(metric, unit) -> case -> value."""
+def _values(job: Job, folder: Path) -> Mapping[tuple[str, str], Mapping[str, float]]:
+    """(metric, unit) -> case -> value, of the cases of the job."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for line in lines_of(folder / CASES, case_of):
+        if job.items is not None and line["case"] not in job.items and job.branch not in job.spec.pooled:
+            continue
         found[line["metric"], line["unit"]][line["case"]] = line["value"]
     return found
 

@@ -150,10 +150,15 @@ def _write(
     for job, commit in commits.items():
         _write_json(folder / commit_path(commit.fingerprint), asdict(commit))
         _copy_artifact(study, plan.jobs[job], commit, folder / artifact_path(commit), shown.get(job, ()), weights)
+    planned = {job.fingerprint for job in plan.jobs.values()}
+    for read in (read for commit in commits.values() for read in commit.inputs.values()):
+        source = reader.source(read) if read.get("fingerprint") not in planned else None
+        if source is not None:  # read before the study grew: its record says which items it had
+            _write_json(folder / commit_path(source.fingerprint), asdict(source))
     shutil.copyfile(study.matrix, _made(folder / MATRIX))
     _write_json(folder / PLAN, plan_document(plan), sort=False)  # the order of jobs and keys is part of a plan
     left_out = _copy_code(study, folder, commits) if code else ["code: not asked for"]
-    description = CrateDescription.of(plan, standings, durations, commits, study.registered)
+    description = CrateDescription.of(plan, standings, durations, commits, study.registered, study.race)
     _write_json(folder / STUDY, {**description.document, "left_out": left_out}, sort=False)
     _write_json(folder / ENVIRONMENT, environment_of(study, commits.values()))
     words = {"study": plan.study, "profile": plan.profile, "jobs": counted(len(commits), "job")}
@@ -162,7 +167,12 @@ def _write(
     from reports.build import build
 
     given = report_input(
-        plan, description.standings(plan), CrateStore(folder), description.durations, description.registered
+        plan,
+        description.standings(plan),
+        CrateStore(folder),
+        description.durations,
+        description.registered,
+        race=description.race,
     )
     build(folder / REPORT, given)
     files = list(files_in(folder).values())

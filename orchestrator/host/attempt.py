@@ -30,6 +30,8 @@ class HostAttempt:
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     taken: Mapping[str, str] = field(default_factory=dict)
     """Fingerprint -> manifest of the finished jobs from which items are taken over."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Item that is taken over -> manifest of the artifact in which it was made."""
     fetched: list[Path] = field(default_factory=list)
     """Folders of inputs, which the store keeps on this machine until they are released."""
     request: Mapping[str, Any] = field(default_factory=dict)

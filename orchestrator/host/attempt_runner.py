@@ -330,6 +330,7 @@ class AttemptRunner:
                 submission=attempt.submission,
                 inputs=attempt.inputs,
                 taken=attempt.taken,
+                origins=attempt.origins,
                 result=replace(outcome, cost={**outcome.cost, **peak}),
                 provenance=self._context.provenance,
                 started=attempt.started or ended,

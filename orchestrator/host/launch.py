@@ -19,6 +19,7 @@ from orchestrator.host.machine import LOOPBACK, interface_of
 from orchestrator.host.multi_node import NodeFailure, NodeRanks, await_meeting
 from orchestrator.host.stored_checkpoints import bring_checkpoint, bring_checkpoints, offer_checkpoint
 from orchestrator.host.warm_server import WarmServer
+from orchestrator.store.lineage import made_in
 from orchestrator.store.protocol import Store
 from workloads.contract.request import request_from
 
@@ -47,7 +48,9 @@ def prepare(
     """
     attempt.work.mkdir(parents=True, exist_ok=True)
     folders, attempt.inputs = fetch_inputs(store, attempt.submission["inputs"], attempt.fetched)
-    finished, attempt.taken = fetch_finished(store, attempt.submission.get("taken", {}), attempt.fetched)
+    finished, attempt.taken, attempt.origins = fetch_finished(
+        store, attempt.submission.get("taken", {}), attempt.fetched
+    )
     raw, ranks, stored = attempt.submission["request"], attempt.ranks, store.checkpoints
     resume, fingerprint, home = raw["resume"], raw["fingerprint"], attempt.work.parents[2]
     if stored is not None and (ranks.leads or apart):  # one node at a time writes into a folder that they share
@@ -104,8 +107,10 @@ def fetch_inputs(
 
 def fetch_finished(
     store: Store, taken: Mapping[str, Mapping[str, Any]], fetched: list[Path]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Fetch finished jobs from which items are taken over: `Request.finished`, and fingerprint -> manifest.
+) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """Fetch finished jobs from which items are taken over.
+
+    Returns `Request.finished`; fingerprint -> manifest; item -> manifest of the artifact in which it was made.
 
     One that is gone meanwhile is left out, and its items are made again.
 
@@ -116,13 +121,15 @@ def fetch_finished(
     """
     finished: list[dict[str, Any]] = []
     manifests: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for fingerprint, about in taken.items():
         with suppress(ArtifactMissing):
-            manifest, folder = store.read(fingerprint).manifest, store.fetch(fingerprint)
+            commit, folder = store.read(fingerprint), store.fetch(fingerprint)
             fetched.append(folder)
-            manifests[fingerprint] = manifest
+            manifests[fingerprint] = commit.manifest
+            origins |= made_in(commit, about["items"])
             finished.append({"folder": str(folder), **about})
-    return finished, manifests
+    return finished, manifests, origins
 
 
 def start_ranks(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.store.lineage import of_own
 from orchestrator.store.protocol import PROGRAM, Commit, Store
 from workloads.contract.metrics import METRICS
 from workloads.contract.result import Result
@@ -30,6 +31,7 @@ def publish(
     submission: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, str]],
     taken: Mapping[str, str],
+    origins: Mapping[str, str],
     result: Result,
     provenance: Provenance,
     started: float,
@@ -44,7 +46,7 @@ def publish(
         request: as written to request.json.
         submission: with the job's name for people, and its items.
         inputs: as `fetch_inputs` returned them.
-        taken: as `fetch_finished` did.
+        taken, origins: as `fetch_finished` did.
         result: with ending ok.
         provenance: of the node.
         started, ended: wall clock of the first rank's start and of the last rank's end, seconds.
@@ -78,6 +80,7 @@ def publish(
             items=submission.get("items", {}),
             measured=submission.get("measured", ""),
             taken=taken,
+            origins=of_own(origins, submission.get("items", {})),
         ),
         out,
     )

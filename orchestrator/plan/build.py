@@ -129,7 +129,7 @@ class _Config:
     """What the fingerprint covers: of a job with items, without what it ignores and measures with."""
     measured: str = ""
     """Digest of what its items are measured with."""
-    items: Items | None = None
+    items: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
@@ -286,6 +286,7 @@ class _Builder:
             "items": items,
             "measured": kind.read.measured,
             "reads": kind.read.reads,
+            "item_reads": kind.read.items or {},
         }
 
     def _selected_of(self, kind: _Kind, need: Job, names: tuple[str, ...]) -> str:
@@ -342,7 +343,7 @@ class _Builder:
         """The config of a step; a smoke job has no items, since its result counts for none."""
         stage, branch, _ = step
         smoke = self._smoke and stage.smoke
-        items = None if smoke else self._workload.items(stage, branch, controls, section)
+        items = None if smoke else _sorted(self._workload.items(stage, branch, controls, section))
         read = {} if smoke else self._workload.reads(stage, controls)
         reads = {need: tuple(sorted(names)) for need, names in read.items()}
         if items is not None:
@@ -360,6 +361,12 @@ class _Builder:
             label = label if shared in self._labels else shared
         self._labels.add(label)
         return label + SMOKE_LABEL if smoke else label
+
+
+def _sorted(items: Items | None) -> Mapping[str, Mapping[str, tuple[str, ...]]] | None:
+    if items is None:
+        return None
+    return {item: {need: tuple(sorted(names)) for need, names in reads.items()} for item, reads in items.items()}
 
 
 def _contents(kind: _Kind, inputs: Mapping[str, Job]) -> dict[str, str]:

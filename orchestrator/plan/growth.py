@@ -27,6 +27,14 @@ class FinishedJob(Protocol):
     def measured(self) -> str:
         """Digest of what they were measured with."""
 
+    @property
+    def manifest(self) -> str:
+        """sha256 of the list of its files."""
+
+    @property
+    def inputs(self) -> Mapping[str, Mapping[str, str]]:
+        """Stage -> fingerprint and manifest of what it has read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TakenOver:
@@ -142,7 +150,9 @@ class FinishedItems:
         if job.items is None:
             return NONE
         there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
-        records = [record for record in there if record is not None and record.items]
+        records = [record for record in there if record is not None and record.items and self._stands(record)]
+        if job.spec.continued:
+            return _continued(job, records)
         left = dict(job.items)
         taken: list[TakenOver] = []
         pooled = job.branch in job.spec.pooled
@@ -159,7 +169,29 @@ class FinishedItems:
                 del left[name]
         return Growth(taken=tuple(taken), missing=tuple(left))
 
+    def _stands(self, record: FinishedJob) -> bool:
+        """Whether what it was made from is still there, and was not made again since."""
+        for read in record.inputs.values():
+            fingerprint = read.get("fingerprint", "")
+            there = fingerprint in self._by_base.get(base_of(fingerprint), ())
+            source = self._record(fingerprint) if there else None
+            if source is None or source.manifest != read.get("manifest"):
+                return False
+        return True
+
     def _record(self, fingerprint: str) -> FinishedJob | None:
         if fingerprint not in self._records:
             self._records[fingerprint] = self._read(fingerprint)
         return self._records[fingerprint]
+
+
+def _continued(job: Job, records: Iterable[FinishedJob]) -> Growth:
+    """A job is done by no other one of its base: it begins with the state of the longest that it is the same as."""
+    most = min(job.step, job.budget - 1)  # one without a step left would have nothing to tell
+    others = [one for one in records if one.fingerprint != job.fingerprint]
+    able = [(item, one.fingerprint) for one in others for item in one.items if int(item) <= most]
+    missing = tuple(job.items or ())
+    if not able:
+        return Growth(missing=missing)
+    item, fingerprint = max(able)
+    return Growth(taken=(TakenOver(fingerprint=fingerprint, items=(item,), measured=False),), missing=missing)

@@ -115,6 +115,18 @@ def growth_lines(stages: Sequence[StageGrowth], *, grown: bool = True) -> list[s
     return ["new and reused, by stage", *lines]
 
 
+def added_disk_line(added: Mapping[str, int]) -> str:
+    """`disk: what is new takes 310 MiB: weights 100 MiB, videos 210 MiB`; `added`: what -> bytes."""
+    parts = ", ".join(f"{what} {_size(size)}" for what, size in added.items())
+    return f"disk: what is new takes {_size(sum(added.values()))}: {parts}"
+
+
+def _size(size: int) -> str:
+    unit, name = (2**30, "GiB") if size >= 2**30 else (2**20, "MiB")
+    value = size / unit
+    return f"{value:,.0f} {name}" if value >= 10 else f"{value:.2g} {name}"
+
+
 def _words(one: StageGrowth) -> str:
     """`18 jobs: 72 of 360 cases are new; 3 min of work`."""
     every, counts = one.open + one.jobs[REUSED], one.items

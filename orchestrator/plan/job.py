@@ -66,6 +66,8 @@ class Job:
     """Digest of what its items are measured with."""
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Input stage -> the items of it that it reads, whatever its own are (`Workload.reads`)."""
+    item_reads: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Item -> input stage -> the items of it that it reads (`Workload.items`)."""
 
     @property
     def stage(self) -> Stage:
@@ -76,6 +78,32 @@ class Job:
     def base(self) -> str:
         """What its items have in common with those of other jobs; empty: it has no items."""
         return base_of(self.fingerprint) if self.items is not None else ""
+
+    @property
+    def step(self) -> int:
+        """Of a job of a continued stage (`StageSpec.continued`): up to which it is the same as longer ones; else 0."""
+        return int(max(self.items)) if self.spec.continued and self.items else 0
+
+    @property
+    def budget(self) -> int:
+        """Of a job of a continued stage: how many steps it takes.
+
+        Raises:
+            ValueError: its stage is not continued.
+        """
+        section, _, key = self.spec.continued.partition(".")
+        return int(self.config[section][key])
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Input stages of which it reads items: any artifact with these items will do."""
+        return frozenset(self.reads).union(*self.item_reads.values())
+
+    def items_read(self, stage: str) -> tuple[str, ...]:
+        """The items that it reads of an input of which it reads items, sorted."""
+        if stage in self.reads:
+            return self.reads[stage]
+        return tuple(sorted({item for reads in self.item_reads.values() for item in reads.get(stage, ())}))
 
     @property
     def needs(self) -> tuple[str, ...]:

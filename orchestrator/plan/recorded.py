@@ -13,9 +13,11 @@ from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.typed import build
 from workloads.contract.workload import StageSpec, Workload
 
-SHARED_OF_JOB = ("config", "row", "resources", "revisions", "items", "reads")
+SHARED_OF_JOB = ("config", "row", "resources", "revisions", "items", "reads", "item_reads")
 SHARED_OF_CELL = ("trained", "evaluated", "controls", "branches")
 """Fields whose values are the same objects in many jobs or cells."""
+OF_ITEMS = ("reads", "item_reads")
+"""Fields with tuples inside, which JSON has as lists."""
 WRITTEN_APART = ("workload", "cells", "jobs", "jobs_of", "values")
 
 
@@ -68,7 +70,9 @@ def plan_of(document: Mapping[str, Any]) -> Plan:
 
 
 def _plan_of(document: Mapping[str, Any]) -> Plan:
-    values, declared = document["values"], document["workload"]
+    of_items = {one[name] for one in document["jobs"] for name in OF_ITEMS if name in one}
+    values = [_tuples(value) if at in of_items else value for at, value in enumerate(document["values"])]
+    declared = document["workload"]
     stages = {stage["name"]: build(StageSpec, stage) for stage in declared["stages"]}
     jobs: dict[str, Job] = {}
     for one in document["jobs"]:
@@ -104,6 +108,13 @@ def _known(
 ) -> dict[str, Any]:
     names = [one.name for one in fields(cls) if one.name in written]
     return {name: values[written[name]] if name in shared else written[name] for name in names}
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples, at every depth."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(one) for name, one in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ Only the files that are read are fetched: never weights.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from glob import escape
 from pathlib import Path, PurePosixPath
@@ -54,6 +55,7 @@ class ArtifactReader:
         self._cache = cache
         self._done = store.commits(RECENT_S)
         self._commits: dict[str, Commit] = {}
+        self._sources: dict[str, Commit | None] = {}
         self._named: dict[str, Sequence[str]] = {}
         self._read: dict[tuple[str, str], Any] = {}
 
@@ -65,6 +67,21 @@ class ArtifactReader:
         if job not in self._commits:
             self._commits[job] = self._store.read(fingerprint)
         return self._commits[job]
+
+    def source(self, read: Mapping[str, str]) -> Commit | None:
+        """The commit record of what a job has read, of this plan or an earlier one; None: it is not there any more.
+
+        Args:
+            read: fingerprint and manifest, of the reader's commit record.
+        """
+        fingerprint = read.get("fingerprint", "")
+        if fingerprint not in self._sources:
+            found = None
+            with suppress(StoreError):  # a damaged one proves nothing
+                found = self._store.read(fingerprint) if fingerprint in self._done else None
+            self._sources[fingerprint] = found
+        known = self._sources[fingerprint]
+        return known if known is not None and known.manifest == read.get("manifest") else None
 
     def read_all(self) -> None:
         """Read what a report is made from, of all jobs that are done."""

@@ -16,6 +16,7 @@ from orchestrator.errors import ArtifactMissing
 from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.job import Job
 from orchestrator.schedule.launcher import new_attempt_id
+from orchestrator.store.lineage import made_in
 from orchestrator.store.manifest import NAME as MANIFEST
 from orchestrator.store.protocol import Commit, Store
 
@@ -62,6 +63,7 @@ def _adopt(job: Job, within: str, store: Store) -> bool:
             result={**made.result, "records": _of_its_items(made, job)},
             items=job.items or {},
             taken={within: made.manifest},
+            origins=made_in(made, job.items or {}),
             started=now,
             ended=now,
         ),

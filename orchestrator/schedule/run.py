@@ -10,8 +10,9 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.forecast import Forecaster
-from orchestrator.plan.growth import NONE, FinishedItems, share_left
+from orchestrator.plan.growth import NONE, FinishedItems
 from orchestrator.plan.job import Plan, State
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.budget import Budget
@@ -133,7 +134,7 @@ def run(
     states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
     growth = {job_id: finished.growth(states.job(job_id)) for job_id in states.open_jobs()}
-    left = share_left(lambda job: growth.get(job.id, NONE))
+    left = work_left(lambda job: growth.get(job.id, NONE), shorter_jobs(map(states.job, growth)))
     forecaster = Forecaster(plan, ledger.durations() if growth else (), cluster.backend, left)
     context = RunContext(
         plan=plan,

@@ -6,11 +6,12 @@ Pure functions.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.spec.canonical import canonical
 from orchestrator.spec.cell import Cell, Deviation
 from orchestrator.spec.controls import compared_cells
+from orchestrator.spec.read_inputs import SHOWN, Records, inputs_line, short
 from orchestrator.wording import counted, shortened
 from workloads.contract.fields import value_at
 from workloads.contract.rows import row_from
@@ -24,13 +25,12 @@ job."""
 BY_SETTING = ("versions", "numerics")
 """Those that hold settings by name: of them, only the settings that differ are told."""
 
+ITEMS = "items"
+"""Digest of the items of a job, of its commit record."""
+PLANNED_ITEMS = "planned_items"
+"""Digest of those that its plan gives it."""
+
 UNSET = "unset"
-
-DIGEST_DIGITS = 64
-"""Hex digits of a sha256."""
-
-Records = Mapping[str, Mapping[str, Any]]
-"""Cell id -> record -> value, of the jobs that are done."""
 
 
 def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, Records]) -> list[dict[str, Any]]:
@@ -43,8 +43,8 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
     compares, empty where they stand for every branch. Verdicts: `violated`, an unequal record of
     `StageSpec.checks`; `mixed`, unequal execution, both with the cells that differ from the majority; `open`, with the
     cells that have no record yet; else `held`. Records of `StageSpec.counted` are not compared between cells, but with
-    their bound: `violated` lists the cells above it. `inputs` is `violated` where jobs read other contents under the
-    fingerprint of one job: it was computed again between them. Execution of other stages than `Workload.checked` has a
+    their bound: `violated` lists the cells above it. `items` is `violated` where a job has made other items than its
+    plan gives it: other cases. `inputs`: see `read_inputs`. Execution of other stages than `Workload.checked` has a
     line only where it is mixed.
     """
     found: list[dict[str, Any]] = []
@@ -57,6 +57,9 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
         asked = [cell for cell in cells if branch is None or branch in cell.branches]
         records, whole = recorded.get(step, {}), stage is workload.checked
         lines = [_checked(check, asked, records, workload, declared) for check in stage.checks] if asked else []
+        if any(PLANNED_ITEMS in records.get(cell.id, {}) for cell in asked):
+            planned = {cell.id: records.get(cell.id, {}).get(PLANNED_ITEMS) for cell in asked}
+            lines.append(_as_declared(ITEMS, planned, records, "planned"))
         found += [_named(line, step, whole=whole) for line in lines if line is not None]
         if whole or records:
             ran = (_executed(one, list(compared_cells(asked).values()), records) for one in _execution(stage))
@@ -64,7 +67,7 @@ def verdicts(workload: Workload, cells: Sequence[Cell], recorded: Mapping[str, R
         counts += [
             _named(_counted(workload, check, asked, records), step, whole=whole) for check in stage.counted if asked
         ]
-    return [*found, {**_inputs(cells, recorded), "branch": ""}, *execution, *counts]
+    return [*found, {**inputs_line(cells, recorded), "branch": ""}, *execution, *counts]
 
 
 def declared_differences(
@@ -87,8 +90,8 @@ def declared_differences(
                 text = canonical(value)
                 if len(counts) < 2 or text == usual or (f"{workload.rows_key}.{name}", row) in listed:
                     continue
-                than = "" if usual is None else f", {_short(usual)} in most rows"
-                line = {"key": name, "rows": [], "reason": f"{_short(text)}{than}: {why}", "value": value}
+                than = "" if usual is None else f", {short(usual)} in most rows"
+                line = {"key": name, "rows": [], "reason": f"{short(text)}{than}: {why}", "value": value}
                 rows = found.setdefault((name, line["reason"]), line)["rows"]
                 if row not in rows:
                     rows.append(row)
@@ -121,31 +124,6 @@ def _execution(stage: StageSpec) -> list[str]:
     return [one for one in EXECUTION if one != "micro_batch" or stage.global_batch]
 
 
-def _inputs(cells: Sequence[Cell], recorded: Mapping[str, Records]) -> dict[str, Any]:
-    """What was read of each job, by all jobs of all steps."""
-    reading: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
-    for records in recorded.values():
-        for cell in cells:
-            for stage, read in records.get(cell.id, {}).get("inputs", {}).items():
-                contents = reading.setdefault((stage, str(read["fingerprint"])), {})
-                contents.setdefault(str(read["manifest"]), {})[cell.id] = None
-    details: list[str] = []
-    odd: dict[str, None] = {}
-    for (stage, fingerprint), contents in reading.items():
-        if len(contents) > 1:
-            first, *others = sorted(contents, key=lambda manifest: -len(contents[manifest]))
-            parts = (f"{_short(manifest)} by {shortened(list(contents[manifest]), 1)}" for manifest in (first, *others))
-            details.append(f"{stage} {_short(fingerprint)} was read as {', '.join(parts)}")
-            odd |= {cell: None for manifest in others for cell in contents[manifest]}
-    if details:
-        return {"check": "inputs", "verdict": "violated", "detail": "; ".join(details), "cells": list(odd)}
-    verdict = "held" if reading else "open"
-    detail = (
-        f"{counted(len(reading), 'job')} read with the same contents by all that read them" if reading else "none yet"
-    )
-    return {"check": "inputs", "verdict": verdict, "detail": detail, "cells": []}
-
-
 def _checked(
     check: RecordCheck, cells: Sequence[Cell], records: Records, workload: Workload, declared: _Declared
 ) -> dict[str, Any] | None:
@@ -174,19 +152,25 @@ def _checked(
     return {**whole, "detail": f"equal in the cells of the same {', '.join(check.declared)} ({'; '.join(parts)})"}
 
 
-def _as_declared(check: str, declared: Mapping[str, Any], records: Records) -> dict[str, Any]:
-    """Every row has recorded what it declares; `declared`: by cell id."""
+def _as_declared(
+    check: str, declared: Mapping[str, Any], records: Records, verb: Literal["declared", "planned"] = "declared"
+) -> dict[str, Any]:
+    """Every row has recorded what it declares, or what is planned for it; `declared`: by cell id."""
     own = {cell: records.get(cell, {}).get(check) for cell in declared}
     odd = [cell for cell, value in own.items() if value is not None and canonical(value) != canonical(declared[cell])]
     if odd:
-        parts = (f"{own[cell]!r} in {cell}, which declares {declared[cell]!r}" for cell in odd[:3])
-        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        shown = {
+            cell: [short(one) if isinstance(one, str) else one for one in (own[cell], declared[cell])] for cell in odd
+        }
+        which = "which declares" if verb == "declared" else "for which the plan has"
+        parts = (f"{found!r} in {cell}, {which} {wanted!r}" for cell, (found, wanted) in list(shown.items())[:SHOWN])
+        more = f" and {len(odd) - SHOWN} more" if len(odd) > SHOWN else ""
         return {"check": check, "verdict": "violated", "detail": "; ".join(parts) + more, "cells": odd}
     missing = [cell for cell, value in own.items() if value is None]
     if missing or not own:
         detail = _without_record(missing, len(own), records)
         return {"check": check, "verdict": "open", "detail": detail, "cells": missing}
-    return {"check": check, "verdict": "held", "detail": f"as declared in {counted(len(own), 'cell')}", "cells": []}
+    return {"check": check, "verdict": "held", "detail": f"as {verb} in {counted(len(own), 'cell')}", "cells": []}
 
 
 def _comparable(
@@ -277,16 +261,10 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(cell: Cell, values: Mapping[str, Sequence[str]]) -> str:
     where = ", ".join((*(f"{name}={value}" for name, value in cell.axes), f"seed {cell.seed}"))
     parts = [
-        f"{_short(text)} in {shortened(ids, 1)}"
+        f"{short(text)} in {shortened(ids, 1)}"
         for text, ids in sorted(values.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
     return f"{where}: {', '.join(parts)}"
-
-
-def _short(text: str) -> str:
-    """A canonical value for display: digests are cut to twelve digits."""
-    text = text.strip('"')
-    return text[:12] if len(text) == DIGEST_DIGITS else text
 
 
 def _counted(workload: Workload, check: CountCheck, cells: Sequence[Cell], records: Records) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator.errors import StoreError
+from orchestrator.plan.fingerprint import BASE_DIGITS
 from orchestrator.store.protocol import VERSION, Commit
 from workloads.contract.json_files import check_types, object_of
 
@@ -22,10 +23,11 @@ LONGEST_SHOWN = 1000
 RERUN_HINT = "move the file away, and `run` makes it again"
 
 _READ = (1, VERSION)
+_CONTENT = re.compile(rf"[0-9a-f]{{{BASE_DIGITS}}}")
 _TEXTS = ("fingerprint", "attempt", "stage", "job", "label", "manifest", "code", "git", "host_kind", "measured")
 _TYPES = {
     **dict.fromkeys(_TEXTS, str),
-    **dict.fromkeys(("inputs", "versions", "result", "items", "taken"), dict),
+    **dict.fromkeys(("inputs", "versions", "result", "items", "taken", "origins"), dict),
     **dict.fromkeys(("started", "ended"), (int, float)),
     "branch": (str, type(None)),
 }
@@ -113,17 +115,39 @@ def _check_fields(commit: Commit, where: str) -> None:
             raise ValueError(f"{what} is {name[:80]!r}, which is not a plain name; nothing outside the store is read")
     shown = ("job", "label", "branch", "code", "git", "host_kind")
     for what, text in ((what, getattr(commit, what) or "") for what in shown):
-        if not text.isprintable() or len(text) > LONGEST_SHOWN:  # a terminal obeys what is not
-            raise ValueError(f"{what} is {text[:80]!r}; allowed: at most {LONGEST_SHOWN} printable characters")
+        _check_shown(what, text)
     if not FINGERPRINT.fullmatch(commit.manifest):
         raise ValueError(f"manifest is {commit.manifest[:80]!r}; allowed: the 64 hex digits of a sha256")
     for stage, read in commit.inputs.items():
         if not isinstance(read, Mapping) or not all(isinstance(value, str) for value in read.values()):
             raise ValueError(f"inputs.{stage[:80]} is {str(read)[:80]!r}; allowed: fingerprint and manifest, as text")
-    for what, texts in (("items", commit.items), ("taken", commit.taken)):
-        if not all(isinstance(value, str) for value in texts.values()):
-            raise ValueError(f"{what} is {str(texts)[:80]!r}; allowed: texts")
+    _check_items(commit)
     result: dict[str, Any] = dict(commit.result)
     check_types(result, {"records": dict, "cost": dict, "steps": int}, f"{where}: result")
     cost = result.get("cost", {})
     check_types(cost, dict.fromkeys(cost, _NUMBER), f"{where}: result.cost")
+
+
+def _check_items(commit: Commit) -> None:
+    for item, content in commit.items.items():
+        _check_shown("an item", item)
+        if not isinstance(content, str) or not _CONTENT.fullmatch(content):
+            raise ValueError(
+                f"items.{item} is {str(content)[:80]!r}; allowed: the {BASE_DIGITS} hex digits of its content"
+            )
+    for what, manifests in (("taken", commit.taken), ("origins", commit.origins)):
+        for name, manifest in manifests.items():
+            _check_shown(what, name)
+            if not isinstance(manifest, str) or not FINGERPRINT.fullmatch(manifest):
+                raise ValueError(f"{what}.{name} is {str(manifest)[:80]!r}; allowed: the 64 hex digits of a manifest")
+    for name in commit.taken:
+        if not FINGERPRINT.fullmatch(name):
+            raise ValueError(f"taken.{name} names no job; allowed: fingerprints (64 lower-case hex digits)")
+    if unknown := sorted(commit.origins.keys() - commit.items.keys()):
+        raise ValueError(f"origins.{unknown[0]} is of no item of the job")
+
+
+def _check_shown(what: str, text: str) -> None:
+    """A terminal obeys what is not printable."""
+    if not text.isprintable() or len(text) > LONGEST_SHOWN:
+        raise ValueError(f"{what} is {text[:80]!r}; allowed: at most {LONGEST_SHOWN} printable characters")

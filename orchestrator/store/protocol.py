@@ -56,6 +56,8 @@ class Commit:
     """Digest of what they were measured with."""
     taken: Mapping[str, str] = field(default_factory=dict)
     """Fingerprint -> manifest of the finished jobs from which items were taken over."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Item that was taken over -> manifest of the artifact in which it was made, perhaps by a still earlier job."""
     version: int = VERSION
 
 

@@ -18,6 +18,7 @@ import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,17 @@ def make_commit(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
         started=1.5,
         ended=2.5,
         result={"steps": 3, "records": {}, "cost": {"device_s": 1.0}},
+    )
+
+
+def commit_with_items(attempt: str, fingerprint: str = FINGERPRINT) -> Commit:
+    """A commit record as a job of two items would make it, which took one over."""
+    return dataclasses.replace(
+        make_commit(attempt, fingerprint),
+        items={"scene-1": "1" * 32, "scene-2": "2" * 32},
+        measured="3" * 64,
+        taken={"4" * 64: "5" * 64},
+        origins={"scene-1": "6" * 64},
     )
 
 
@@ -88,6 +100,33 @@ class StoreContract:
         assert len(commit.manifest) == 64
         assert dataclasses.replace(commit, manifest="") == make_commit("a001-x")
         assert store.commits() == {FINGERPRINT}
+
+    def test_items_and_what_was_taken_over_are_read_back(self, store: Store, other: Store) -> None:
+        """Items and what was taken over are read back."""
+        folder = store.prepare("second", FINGERPRINT, "a001-x")
+        (folder / "weights.bin").write_bytes(b"one")
+        assert store.commit(commit_with_items("a001-x"), folder)
+        assert dataclasses.replace(other.read(FINGERPRINT), manifest="") == commit_with_items("a001-x")
+
+    @pytest.mark.parametrize(
+        ("broken", "said"),
+        [
+            ({"items": {"scene-1": "short"}}, r"items\.scene-1 is 'short'; allowed: the 32 hex digits of its content"),
+            ({"items": {"scene\x1b": "1" * 32}}, r"an item is .*; allowed: at most 1000 printable characters"),
+            ({"taken": {"4" * 64: ""}}, r"taken\.4{64} is ''; allowed: the 64 hex digits of a manifest"),
+            ({"taken": {"../up": "5" * 64}}, r"taken\.\.\./up names no job; allowed: fingerprints"),
+            ({"origins": {"scene-9": "6" * 64}}, r"origins\.scene-9 is of no item of the job"),
+        ],
+        ids=["content", "name", "manifest", "fingerprint", "origin"],
+    )
+    def test_broken_items_are_refused_with_a_sentence(self, store: Store, broken: dict[str, object], said: str) -> None:
+        """Broken items are refused with a sentence."""
+        folder = store.prepare("second", FINGERPRINT, "a001-x")
+        (folder / "weights.bin").write_bytes(b"one")
+        changed: Any = broken
+        with pytest.raises(StoreError, match=said):  # told by whoever reads it first, which may be who wrote it
+            store.commit(dataclasses.replace(commit_with_items("a001-x"), **changed), folder)
+            store.read(FINGERPRINT)
 
     def test_fetch_gives_the_files_of_the_winner(self, store: Store, other: Store) -> None:
         """Fetch gives the files of the winner."""

@@ -150,7 +150,8 @@ def test_a_plan_says_what_would_keep_a_run_from_starting(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     paper = open_study(root / "matrix.yaml", profile="paper")
     say_what_is_missing(paper, paper.standings(), may_ask=True)
-    note = capsys.readouterr().err
+    nothing, note = capsys.readouterr().err.splitlines(keepends=True)
+    assert nothing.startswith("note: --ask-cluster asks nothing: the jobs run on this machine; name the cluster by ")
     assert note.startswith("note: cannot run there: the jobs run on this machine; that is too little for stage")
     assert "train" in note and note.count("\n") == 1
     with socket.socket() as free:

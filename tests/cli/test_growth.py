@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rehearsal import CHECKOUT, Rehearsal
 
-from orchestrator.plan.growth_show import growth_json, growth_lines
+from orchestrator.plan.growth_show import added_disk_line, growth_json, growth_lines
 from orchestrator.plan.select import selected_part
 from orchestrator.plan.show import plan_json
 from orchestrator.study import open_study
@@ -45,6 +45,7 @@ class Planned:
         }
         self.lines = growth_lines(stages)
         self.forecast = study.forecast(standings)
+        self.disk = study.added_disk(standings)
 
     @property
     def new(self) -> dict[str, int]:
@@ -122,3 +123,16 @@ def test_estimates_are_of_what_is_missing(rehearsal: Rehearsal) -> None:
     assert 0.0 < few.forecast.hours < every.forecast.hours
     reused, needed = (few.growth["judge/return"]["hours"][kind] for kind in ("reused", "new"))
     assert reused > needed > 0.0
+
+
+def test_disk_that_is_added_is_that_of_what_is_missing(rehearsal: Rehearsal) -> None:
+    assert Planned(rehearsal).disk == {}, "a finished study"
+    grown, every = Planned(rehearsal, *MORE_SCENES), Planned(rehearsal, "controls.data.seed=1", *MORE_SCENES)
+    assert grown.disk.keys() == {"scenes", "latents", "videos"}, "no weights, and no checkpoints"
+    assert every.disk.keys() == {*grown.disk, "weights", "checkpoints of one training while it runs"}
+    assert grown.disk["scenes"] == pytest.approx(every.disk["scenes"] * 4 / 292, rel=0.01)
+    frames, side = 1 + 2 * 8, 32  # two chunks of nine frames, the first of which is given
+    assert grown.disk["videos"] == 2 * 4 * frames * side * side * 3
+    assert added_disk_line({"weights": 3 << 20, "videos": 5 << 30}) == (
+        "disk: what is new takes 5 GiB: weights 3 MiB, videos 5 GiB"
+    )

@@ -33,6 +33,9 @@ MISTAKES = {
         "--help`\n"
     ),
     ("run", "--max-device-hours", "0"): "echo-matrix: --max-device-hours 0; allowed: a number of hours above 0\n",
+    ("run", "--max-core-hours", "some"): (
+        "echo-matrix: invalid value for '--max-core-hours': write a number; see `echo-matrix run --help`\n"
+    ),
     ("run", "--max-core-hours", "-1"): "echo-matrix: --max-core-hours -1; allowed: a number of hours above 0\n",
     ("reshard", "data", "--zero-stage", "3"): (
         "echo-matrix: invalid value for '--zero-stage': allowed: at most 2; see `echo-matrix reshard --help`\n"

@@ -233,7 +233,7 @@ def test_links_pipes_and_folders_in_place_of_files_are_refused(
         ({"result": []}, "result is .* allowed: dict"),
         ({"result": {"cost": {"device_s": "much"}}}, "device_s is 'much', str; allowed: int or float or null"),
         ({"result": {"records": []}}, "records is .* allowed: dict"),
-        ({"version": [1]}, r"version is '\[1\]', this code reads 1"),
+        ({"version": [1]}, r"version is '\[1\]', this code reads 2"),
         ({"color": "red"}, "not a commit record: .*color"),
         ({"fingerprint": "cd" * 32}, "names the fingerprint 'cdcd"),
     ],

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.plan.build import build_plan
-from orchestrator.plan.fingerprint import fingerprint
 from orchestrator.plan.job import Plan
+from orchestrator.plan.reference import fingerprint_of
 from orchestrator.spec.cell import Deviation
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
@@ -93,10 +93,7 @@ def test_a_jobs_fingerprint_covers_exactly_what_its_request_holds(resolved: Reso
     for smoke in (False, True):
         plan = planned(resolved, smoke)
         for job in plan.jobs.values():
-            inputs = [plan.jobs[need].fingerprint for need in job.inputs.values()]
-            assert job.fingerprint == fingerprint(
-                job.stage, job.revisions, job.config, job.row, job.seed, job.branch, inputs, smoke=job.smoke
-            )
+            assert job.fingerprint == fingerprint_of(job, plan.jobs)
             assert job.id.rpartition("/")[2] == job.fingerprint[:12]
 
 

@@ -23,6 +23,9 @@ TRAIN = {"train"} | GENERATE
 INDEX = {"index"} | TRAIN
 LATENTS = {"latents"} | TRAIN
 ALL = {"data", "latents"} | INDEX
+SCENES = {"data", "latents"}
+OF_HELD_OUT = {"evaluate/replay", "evaluate/loop", "judge/loop", "camera/loop"}
+OF_OPEN = {"evaluate/return", "judge/return", "camera/return"}
 
 SPATIAL = {"spatial", "spatial-text", "spatial-readout", "spatial-masked"}
 SSM = {"ssm-hybrid", "ssm-blockwise"}
@@ -36,12 +39,12 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "data.width": ([], "8", ALL, None),
     "data.chunk_frames": ([], "5", ALL, None),
     "data.train_scenes": ([], "8", ALL, None),
-    "data.held_out_scenes": ([], "8", ALL, None),
-    "data.open_prompts": ([], "2", ALL, None),
-    "data.open_variants": ([], "2", ALL, None),
+    "data.held_out_scenes": ([], "8", SCENES | OF_HELD_OUT, None),
+    "data.open_prompts": ([], "2", SCENES | OF_OPEN, None),
+    "data.open_variants": ([], "2", SCENES | OF_OPEN, None),
     "data.translation_m": ([], "1", ALL, None),
-    "data.returning_overlap": ([], "0.5", ALL, None),
-    "data.returning_share": ([], "0.5", ALL, None),
+    "data.returning_overlap": ([], "0.5", INDEX, None),
+    "data.returning_share": ([], "0.5", INDEX, None),
     "codec.kind": (
         [
             "controls.codec.factor=8",
@@ -89,6 +92,7 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "training.rate": ([], "1e-3", TRAIN, None),
     "training.warmup_steps": ([], "10", TRAIN, None),
     "training.schedule": ([], "constant", TRAIN, None),
+    "training.decay": (["controls.training.schedule=wsd"], "0.2", TRAIN, None),
     "training.floor": ([], "0", TRAIN, None),
     "training.clip": ([], "null", TRAIN, None),
     "training.weight_decay": ([], "0", TRAIN, None),
@@ -116,7 +120,7 @@ BRANCHES = {
     "loop.cases": ("4", {"evaluate/loop", "judge/loop", "camera/loop"}),
     "loop.turns_deg": ("[30, -30]", {"evaluate/loop", "judge/loop", "camera/loop"}),
     "loop.batch": ("4", {"evaluate/loop", "judge/loop", "camera/loop"}),
-    "loop.perceptual": ("alex", {"evaluate/loop", "judge/loop", "camera/loop"}),
+    "loop.perceptual": ("alex", {"evaluate/loop"}),
     "return.cases": ("4", {"evaluate/return", "judge/return", "camera/return"}),
     "return.turns_deg": ("[30, -30]", {"evaluate/return", "judge/return", "camera/return"}),
     "return.batch": ("4", {"evaluate/return", "judge/return", "camera/return"}),

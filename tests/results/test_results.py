@@ -153,7 +153,7 @@ def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
     matrix.write_text(matrix.read_text() + "\nexclude:\n  - {rows: linear, seeds: 1}\n")
     text = printed(capsys)
     assert "excluded by the matrix: 1 cell; see `echo-matrix plan`" in text
-    assert "never marked, since the matrix excludes some of their seeds: linear" in text
+    assert "never marked, since some of their seeds are excluded: linear" in text
     assert "missing" not in text
     scores = {score["row"]: score for score in open_results().scores(branches="clean")}
     assert [(score["values"], score["values_expected"]) for score in scores.values()] == [

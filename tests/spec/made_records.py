@@ -49,4 +49,7 @@ def record_of(cell: Cell) -> dict[str, Any]:
 
 def evaluations(cells: Sequence[Cell]) -> dict[str, dict[str, dict[str, Any]]]:
     """What evaluations record, by step."""
-    return {f"evaluate/{branch}": {cell.id: {**RUN, "cases": "c" * 64} for cell in cells} for branch in BRANCHES}
+    return {
+        f"evaluate/{branch}": {cell.id: {**RUN, "items": "c" * 64, "planned_items": "c" * 64} for cell in cells}
+        for branch in BRANCHES
+    }

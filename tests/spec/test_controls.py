@@ -116,7 +116,7 @@ def test_equal_records_hold_though_the_order_of_samples_differs_between_seeds(ce
     assert {one["verdict"] for one in found.values()} == {"held"}
     assert list(found) == [
         "sample_order", "drops", "candidates", "evidence_frames", "evidence", "written", "initial_shared", "steps",
-        "cases of evaluate/replay", "cases of evaluate/loop", "cases of evaluate/return", "inputs", "versions",
+        "items of evaluate/replay", "items of evaluate/loop", "items of evaluate/return", "inputs", "versions",
         "device_kind", "threads", "world_size", "micro_batch", "numerics", "code", "rejected steps",
     ]  # fmt: skip
 

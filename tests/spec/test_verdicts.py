@@ -170,11 +170,15 @@ def test_no_family_loses_the_initialisation_on_the_way_to_training(row: Any) -> 
 
 def test_rows_that_were_evaluated_on_other_cases_are_violated(cells: tuple[Cell, ...]) -> None:
     recorded = {"train": all_records(cells), **evaluations(cells)}
-    recorded["evaluate/loop"]["spatial/s0"]["cases"] = "d" * 64
+    recorded["evaluate/loop"]["spatial/s0"]["items"] = "d" * 64
     found = {one["check"]: one for one in verdicts(WORKLOAD, cells, recorded)}
     assert [(name, one["cells"]) for name, one in found.items() if one["verdict"] != "held"] == [
-        ("cases of evaluate/loop", ["spatial/s0"])
+        ("items of evaluate/loop", ["spatial/s0"])
     ]
+    assert found["items of evaluate/loop"]["branch"] == "loop"
+    assert found["items of evaluate/loop"]["detail"] == (
+        "'dddddddddddd' in spatial/s0, for which the plan has 'cccccccccccc'"
+    )
 
 
 def test_weights_of_a_measuring_network_are_compared_once_one_was_used(cells: tuple[Cell, ...]) -> None:
@@ -198,10 +202,39 @@ def test_cells_that_read_other_contents_under_one_fingerprint_are_violated(cells
     assert found["detail"].endswith(", nnnnnnnnnnnn by spatial/s0")
 
 
+def read_of(manifest: str, made: str, of_new: str = "") -> dict[str, Any]:
+    """A read of two scenes of a pool, `made` in one artifact; with `of_new`, the second in another."""
+    items = {"held-0000": made * 64, "held-0001": (of_new or made) * 64}
+    return {"data": {"fingerprint": "d" * 64, "manifest": manifest * 64, "items": items}}
+
+
+def test_rows_of_a_grown_study_have_read_the_same_where_its_items_were_taken_over(cells: tuple[Cell, ...]) -> None:
+    recorded = {"train": all_records(cells), **evaluations(cells)}
+    for records in recorded.values():
+        for record in records.values():
+            record["inputs"] = read_of("m", "m")
+    recorded["train"]["spatial/s0"]["inputs"] = read_of("n", "m")
+    found = {one["check"]: one for one in verdicts(WORKLOAD, cells, recorded)}["inputs"]
+    assert (found["verdict"], found["detail"]) == ("held", "1 job read with the same contents by all that read them")
+    recorded["train"]["spatial/s0"]["inputs"] = read_of("n", "m", "n")
+    found = {one["check"]: one for one in verdicts(WORKLOAD, cells, recorded)}["inputs"]
+    assert (found["verdict"], found["cells"]) == ("violated", ["spatial/s0"])
+    assert found["detail"].startswith("data dddddddddddd (held-0001) was read as mmmmmmmmmmmm by context-k1/s0 and ")
+
+
+def test_a_row_that_read_another_job_than_its_plan_has_is_violated(cells: tuple[Cell, ...]) -> None:
+    recorded = {"train": all_records(cells), **evaluations(cells)}
+    other = {"fingerprint": "e" * 64, "manifest": "m" * 64, "planned": "d" * 64}
+    recorded["train"]["spatial/s0"]["inputs"] = {"data": other}
+    found = {one["check"]: one for one in verdicts(WORKLOAD, cells, recorded)}["inputs"]
+    assert (found["verdict"], found["cells"]) == ("violated", ["spatial/s0"])
+    assert found["detail"] == "data eeeeeeeeeeee was read by spatial/s0, and the plan has dddddddddddd"
+
+
 def test_a_branch_that_cells_do_not_have_has_no_line(cells: tuple[Cell, ...]) -> None:
     without = [replace(cell, branches={k: v for k, v in cell.branches.items() if k != "loop"}) for cell in cells]
-    found = {one["check"] for one in verdicts(WORKLOAD, without, {"train": all_records(cells)})}
-    assert "cases of evaluate/return" in found and "cases of evaluate/loop" not in found
+    found = {one["check"] for one in verdicts(WORKLOAD, without, {"train": all_records(cells), **evaluations(cells)})}
+    assert "items of evaluate/return" in found and "items of evaluate/loop" not in found
 
 
 def test_a_job_that_is_done_without_a_record_is_told_from_one_that_is_not(cells: tuple[Cell, ...]) -> None:
@@ -257,7 +290,7 @@ def test_the_page_lists_every_record_and_says_what_becomes_of_it() -> None:
     told = {(stage, name): why for names, stage, why in lines for name in re.findall(r"\w+", names)}
     compared = {
         (stage.name, check.record) for stage in WORKLOAD.stages for check in (*stage.checks, *stage.counted)
-    } | {("all", name) for name in (*EXECUTION, "inputs")}
+    } | {("all", name) for name in (*EXECUTION, "inputs", "items")}
     listed_alone = {(stage.name, name): why for stage in WORKLOAD.stages for name, why in stage.uncompared.items()}
     assert {key for key, why in told.items() if not why.startswith("no: ")} == compared
     assert {key: why[len("no: ") :] for key, why in told.items() if why.startswith("no: ")} == listed_alone

@@ -15,7 +15,19 @@ from workloads.contract.planned import (
     ServiceEndpoint,
 )
 from workloads.contract.workload import Items, StageSpec, Workload
-from workloads.study import cases, checks, deepspeed, estimate, flops, items, notes, outside, services, sizes
+from workloads.study import (
+    added_disk,
+    cases,
+    checks,
+    deepspeed,
+    estimate,
+    flops,
+    items,
+    notes,
+    outside,
+    services,
+    sizes,
+)
 from workloads.study.gate import DERIVED
 from workloads.study.memory.base import MemoryRow
 from workloads.study.memory.families import FAMILIES, MEMORY_CONTROLS, row_from
@@ -54,6 +66,10 @@ class EchoMemory(Workload):
     def estimate(self, plan: Planned, selected: Collection[str] | None, cluster: PlannedCluster) -> Estimate | None:
         """See `estimate`."""
         return estimate.estimate(plan, cluster, selected)
+
+    def added_disk(self, plan: Planned, made: Mapping[str, float], *, keep_stable: bool = True) -> dict[str, int]:
+        """See `added_disk`."""
+        return added_disk.added_disk(plan, made, keep_stable=keep_stable)
 
     def flops(self, plan: Planned) -> Mapping[str, float]:
         """See `flops`."""

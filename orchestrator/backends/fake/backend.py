@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.backends.protocol import Adoption, Ending, HostShare, PlacingBackend, Report, Submission
 from orchestrator.errors import BackendError
+from orchestrator.store.lineage import made_in, of_own
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.result import Failure, Result
 
@@ -262,6 +263,7 @@ class FakeBackend:
         fingerprint, stage = str(request["fingerprint"]), str(request["stage"])
         folder = self._store.prepare(stage, fingerprint, submission.attempt)
         (folder / "fake.txt").write_text(f"{stage} {fingerprint}\n", encoding="utf-8")
+        taken = {one: self._store.read(one) for one in submission.taken}
         commit = Commit(
             fingerprint=fingerprint,
             attempt=submission.attempt,
@@ -280,7 +282,15 @@ class FakeBackend:
             result={"steps": STEPS, "records": {}, "cost": {}},
             items=submission.items,
             measured=submission.measured,
-            taken={fingerprint: self._store.read(fingerprint).manifest for fingerprint in submission.taken},
+            taken={one: record.manifest for one, record in taken.items()},
+            origins=of_own(
+                {
+                    item: manifest
+                    for one, record in taken.items()
+                    for item, manifest in made_in(record, submission.taken[one]["items"]).items()
+                },
+                submission.items,
+            ),
         )
         self._store.commit(commit, folder)
 

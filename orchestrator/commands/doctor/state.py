@@ -92,24 +92,27 @@ def _bucket(study: Study) -> Iterator[CheckResult]:
 
 
 def disk(subject: Subject) -> Iterator[CheckResult]:
-    """Free space compared with the estimate for the whole plan."""
+    """Free space compared with the estimate for what is missing of the plan."""
     study = subject.study
     place = existing_folder(study.home)
     free = shutil.disk_usage(place).free / GIB
-    estimate = study.plan.workload.estimate(study.plan, None, study.cluster)
-    if estimate is None:
-        yield ok(f"{place} has {free:.1f} GiB free; what the plan needs is not known")
+    standings = study.standings()
+    if all(now.state == "done" for now in standings.values()):
+        yield ok(f"{place} has {free:.1f} GiB free, and nothing of the plan is missing")
         return
-    need = estimate.disk_bytes / GIB
-    if free < need and len(study.store.commits()) == 0:
-        yield bad(f"{place} has {free:.1f} GiB free, the plan needs {need:.1f}", "free space, or set ECHO_MATRIX_HOME")
+    added = sum(study.added_disk(standings).values())
+    if not added and (estimate := study.plan.workload.estimate(study.plan, None, study.cluster)) is not None:
+        added = estimate.disk_bytes
+    need = added / GIB
+    if not added:
+        yield ok(f"{place} has {free:.1f} GiB free; what the plan needs is not known")
     elif free < need:
-        yield warning(
-            f"{place} has {free:.1f} GiB free; the whole plan needs {need:.1f}, part of which exists",
+        yield bad(
+            f"{place} has {free:.1f} GiB free, what is missing of the plan needs {need:.1f}",
             "`echo-matrix gc` shows what can be removed; or set ECHO_MATRIX_HOME",
         )
     else:
-        yield ok(f"{place} has {free:.1f} GiB free, the whole plan needs {need:.1f}")
+        yield ok(f"{place} has {free:.1f} GiB free, what is missing of the plan needs {need:.1f}")
 
 
 def ledger(subject: Subject) -> Iterator[CheckResult]:

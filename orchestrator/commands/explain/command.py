@@ -23,11 +23,13 @@ from orchestrator.spec.cluster import RetrySettings
 from orchestrator.study import Study
 from orchestrator.ui.terminal import print_json
 from orchestrator.ui.words import clock_words
-from orchestrator.wording import local_time, progress_words, shortened, state_words
+from orchestrator.wording import counted, local_time, progress_words, shortened, state_words
 from workloads.contract.metrics import read_beat
 
 SHOWN = 6
 """Dependents that are printed; the others are counted."""
+SHOWN_ITEMS = 4
+"""Items, likewise."""
 
 
 def explain(
@@ -113,6 +115,8 @@ def explain_json(known: Explanation) -> dict[str, Any]:
         "failure": None
         if known.failure is None or known.failed is None
         else {"attempt": known.failed.id, **asdict(known.failure)},
+        "items": None if job.items is None else list(job.items),
+        "taken": [{"from": label, "items": list(items), "measured": alike} for label, items, alike in known.taken],
         "slots": list(known.slots),
         "next": what_next(known),
     }
@@ -125,6 +129,7 @@ def explain_text(known: Explanation) -> str:
     for label, standing in known.needs.items():
         words = state_words(standing.state, standing.reason) if holds_up(standing) else standing.state
         lines.append(f"  needs {label}: {words}")
+    lines += [f"  {words}" for words in taken_words(known)]
     lines += [f"  waits for a slot of {words}" for words in known.slots]
     if known.needed_by:
         lines.append(f"  needed by {shortened(known.needed_by, SHOWN)}")
@@ -146,6 +151,16 @@ def explain_text(known: Explanation) -> str:
         lines.append(f"  error of {known.failed.id}:")
         lines += [f"    {line}" for text in trace_of(known.failure) for line in text.splitlines()]
     return "\n".join(lines)
+
+
+def taken_words(known: Explanation) -> list[str]:
+    """`takes over 12 of 16 items from evaluate/loop/ROW/s0 (0123456789ab): a, b and 10 more`, of each finished job."""
+    of = counted(len(known.job.items or ()), "item")
+    return [
+        f"takes over {len(items)} of {of} from {label}: {shortened(items, SHOWN_ITEMS)}"
+        + ("" if alike else "; they are measured anew")
+        for label, items, alike in known.taken
+    ]
 
 
 def charges_words(charges: Charges, retries: RetrySettings) -> str:

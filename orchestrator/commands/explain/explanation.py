@@ -9,7 +9,8 @@ from pathlib import Path
 from orchestrator.backends.protocol import Ending
 from orchestrator.errors import OrchestratorError, StoreError
 from orchestrator.host.checkpoints import CheckpointRef, newest_checkpoint
-from orchestrator.plan.job import Job, Standing
+from orchestrator.plan.growth import NONE
+from orchestrator.plan.job import SHORT, Job, Standing
 from orchestrator.plan.slots import slot_words
 from orchestrator.schedule.failures import failure_of
 from orchestrator.schedule.host_exclusion import ExcludedHost, excluded_by_attempts
@@ -55,6 +56,8 @@ class Explanation:
     now: float
     folders: Mapping[str, Path]
     """Attempt -> its folder."""
+    taken: Sequence[tuple[str, Sequence[str], bool]] = ()
+    """Label of a finished job, items that are taken over from it, whether they were measured alike."""
     slots: Sequence[str] = ()
     """What slots it waits for, and which jobs have them."""
 
@@ -76,6 +79,7 @@ def explanation_of(study: Study, job: Job) -> Explanation:
     folders = {attempt.id: study.folder_of(attempt) for attempt in attempts}
     failed, failure = newest_failure(attempts, folders)
     artifact, per_rank = "", None
+    growth = NONE if standings[job.id].state == "done" else study.growth(study.store.commits()).get(job.id, NONE)
     with contextlib.suppress(StoreError):
         artifact = study.store.locate(job.fingerprint) if standings[job.id].state == "done" else ""
     with contextlib.suppress(OrchestratorError):  # `plan` reports a batch that cannot be divided
@@ -96,8 +100,17 @@ def explanation_of(study: Study, job: Job) -> Explanation:
         failure=failure,
         now=now,
         folders=folders,
+        taken=[(_label_of(study, one.fingerprint), one.items, one.measured) for one in growth.taken],
         slots=slot_words(job, others, study.cluster.slots) if ready and live else (),
     )
+
+
+def _label_of(study: Study, fingerprint: str) -> str:
+    """The label of a finished job, with its fingerprint: one of an earlier plan may have the same label."""
+    try:
+        return f"{study.store.read(fingerprint).label} ({fingerprint[:SHORT]})"
+    except StoreError:
+        return fingerprint[:SHORT]
 
 
 def newest_failure(

@@ -18,7 +18,7 @@ from orchestrator.commands.unrunnable import unrunnable
 from orchestrator.errors import SiteError
 from orchestrator.plan.forecast import AHEAD
 from orchestrator.plan.forecast_show import forecast_json, forecast_text
-from orchestrator.plan.growth_show import growth_json, growth_lines
+from orchestrator.plan.growth_show import added_disk_line, growth_json, growth_lines
 from orchestrator.plan.job import Standing
 from orchestrator.plan.resolution import resolution_json, resolution_lines
 from orchestrator.plan.select import selected_part
@@ -67,6 +67,7 @@ def plan(
         further = {
             "older_results": None if (older := study.older_results()) is None else older.number,
             "growth": growth_json(study.stage_growth(standings)),
+            "disk_added": dict(study.added_disk(standings)),
             "forecast": forecast_json(study.forecast(standings)),
             "resolution": resolution_json(study.plan, study.home),
         }
@@ -90,6 +91,8 @@ def plan(
             print(f"selected: {selection}; {others_text(others)}")
         for line in growth_lines(study.stage_growth(standings), grown=False):
             print(line)
+        if added := study.added_disk(standings):
+            print(added_disk_line(added))
         for line in resolution_lines(study.plan, study.home):
             print(line)
         if expected := forecast_text(study.forecast(standings), time.time()):
@@ -121,6 +124,8 @@ def say_what_is_missing(study: Study, standings: Mapping[str, Standing], *, may_
     def note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)
 
+    if may_ask and plugin.local_share(study.cluster) is not None:
+        note("--ask-cluster asks nothing: the jobs run on this machine; name the cluster by --cluster")
     capacity = plugin.preview(run, note)
     if why := unrunnable(run.jobs, capacity):
         if plugin.local_share(study.cluster) is None and capacity is not None and capacity.is_all:

@@ -40,7 +40,9 @@ def of_study(study: Study) -> "ReportInput":
     """The results of a study, from its store."""
     from orchestrator.reporting.collect import report_input
 
-    return report_input(study.plan, study.standings(), study.store, study.durations(), study.registered)
+    return report_input(
+        study.plan, study.standings(), study.store, study.durations(), study.registered, race=study.race
+    )
 
 
 def of_path(options: PlanOptions, source: Path, option: str) -> tuple["ReportInput", Path]:

@@ -21,6 +21,7 @@ from orchestrator.schedule.launcher import read_intent
 from orchestrator.schedule.ledger.database import Ledger
 from orchestrator.schedule.ledger.schema import Attempt
 from orchestrator.store.commits import FOLDER_DIGITS
+from orchestrator.store.lineage import is_recognised
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.json_files import read_object
 from workloads.contract.result import read_result
@@ -45,6 +46,8 @@ def from_folders(ledger: Ledger, home: Path, store: Store) -> None:
             commit = store.read(fingerprint)
         except StoreError:
             continue  # a job that needs this artifact reports the error
+        if is_recognised(commit):
+            continue  # no attempt has run
         winners[commit.attempt] = _from_commit(commit)
         if commit.ended > commit.started and not commit.taken:  # how much of a job it made, no record says
             ledger.record_duration(_duration_of(commit))
