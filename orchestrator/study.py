@@ -149,6 +149,7 @@ class Study:
                     self.cluster.pause_after,
                 ),
                 growth=self.growth(commits),
+                keeps_states=self.cluster.keep_stable,
             )
 
     def growth(self, commits: frozenset[str] | None = None) -> Mapping[str, Growth]:
@@ -266,7 +267,8 @@ class Study:
         durations = self.durations() if measured else ()
         done = frozenset[str]() if anew else self._commits
         grown = {} if anew else self.growth()
-        shorter = shorter_jobs(job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        open_ = (job for job in self.plan.jobs.values() if job.fingerprint not in done)
+        shorter = shorter_jobs(open_ if self.cluster.keep_stable else ())
         left = work_left(lambda job: grown.get(job.id, NONE), shorter)
         return Forecaster(self.plan, durations, self.cluster.backend, left)
 

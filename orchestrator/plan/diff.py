@@ -50,6 +50,7 @@ def standings(
     *,
     paused: Mapping[Stage, str] | None = None,
     growth: Mapping[str, Growth] | None = None,
+    keeps_states: bool = True,
 ) -> dict[str, Standing]:
     """The state of each job of `plan`, by job id.
 
@@ -60,10 +61,12 @@ def standings(
         previous: by label, the `document` of the job with that label in the last plan.
         paused: stage -> the reason.
         growth: of jobs that are not done, by job id: one that is within a finished job is done.
+        keeps_states: whether a longer job will find the state of a shorter one (`keep_stable` of the cluster file).
     """
     found: dict[str, Standing] = {}
     roots: dict[str, str] = {}
-    shorter = shorter_jobs(job for job in plan.jobs.values() if job.fingerprint not in commits)
+    open_ = (job for job in plan.jobs.values() if job.fingerprint not in commits)
+    shorter = shorter_jobs(open_ if keeps_states else ())
     for job in plan.jobs.values():
         past = history.get(job.fingerprint, NOTHING)
         grown = (growth or {}).get(job.id, NONE)

@@ -87,10 +87,17 @@ class JobStates:
         requested: ids of the jobs, with their needs (`closure`).
         committed: fingerprints of done jobs.
         recorded: fingerprint -> what the ledger says of the job.
+        keeps_states: whether a longer job will find the state of a shorter one; else it does not wait for it.
     """
 
     def __init__(
-        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, History]
+        self,
+        plan: Plan,
+        requested: Iterable[str],
+        committed: Collection[str],
+        recorded: Mapping[str, History],
+        *,
+        keeps_states: bool = True,
     ) -> None:
         self._jobs: dict[str, Job] = {job_id: plan.jobs[job_id] for job_id in requested}
         self._own: dict[str, State] = {}
@@ -122,7 +129,7 @@ class JobStates:
             if not unmet and self._own[job.id] not in STUCK:
                 self._ready.add(job.id)
         self._tally.update(self._own.values())
-        self._shorter = shorter_jobs(self._jobs[job] for job in self.open_jobs())
+        self._shorter = shorter_jobs(self._jobs[job] for job in self.open_jobs()) if keeps_states else {}
         for job_id, before in self._shorter.items():
             for one in before:
                 self._longer.setdefault(one.id, []).append(job_id)

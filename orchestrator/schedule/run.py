@@ -131,10 +131,12 @@ def run(
     open_ = [plan.jobs[job_id] for job_id in closure(plan, selected, committed)]
     recognised = recognise((job for job in open_ if job.fingerprint not in committed), finished, store)
     committed |= recognised
-    states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
+    requested = closure(plan, selected, committed)
+    states = JobStates(plan, requested, committed, ledger.history(), keeps_states=cluster.keep_stable)
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
     growth = {job_id: finished.growth(states.job(job_id)) for job_id in states.open_jobs()}
-    left = work_left(lambda job: growth.get(job.id, NONE), shorter_jobs(map(states.job, growth)))
+    shorter = shorter_jobs(map(states.job, growth) if cluster.keep_stable else ())
+    left = work_left(lambda job: growth.get(job.id, NONE), shorter)
     forecaster = Forecaster(plan, ledger.durations() if growth else (), cluster.backend, left)
     context = RunContext(
         plan=plan,
