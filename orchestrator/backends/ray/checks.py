@@ -49,9 +49,10 @@ def connection(run: PlannedRun) -> Iterator[CheckResult]:
 
 
 def dashboard(run: PlannedRun) -> Iterator[CheckResult]:
-    """The dashboard answers, by which `run --detach` starts the controller on the head; nothing where none is named."""
+    """The dashboard answers, by which `run --detach` starts the controller on the head."""
     address = ray_settings(run.cluster).dashboard
     if address is None:
+        yield ok("not used: `run --detach` starts the controller on this machine")
         return
     try:
         yield ok(f"ray {dashboard_version(address, run.environment)} answers at {public_url(address)}")
