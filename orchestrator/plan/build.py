@@ -20,7 +20,7 @@ from orchestrator.plan.fingerprint import (
     selected,
 )
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
-from orchestrator.plan.job_kinds import JobKind, ReadConfig, Step, contents_of, own_contents
+from orchestrator.plan.job_kinds import KindOfJob, ReadConfig, Step, contents_of, own_contents
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
@@ -121,7 +121,7 @@ class _Builder:
         self._workload, self._workload_name = matrix.workload, matrix.workload_name
         self._smoke = smoke
         self._fingerprints = Fingerprints()
-        self._kinds: dict[tuple[int, int, int, int], list[JobKind]] = {}
+        self._kinds: dict[tuple[int, int, int, int], list[KindOfJob]] = {}
         self._configs: dict[tuple[str, int, int], ReadConfig] = {}
         self._items: dict[int, tuple[dict[str, str], bytes]] = {}
         """What jobs read -> their items with contents, and what a fingerprint covers of these."""
@@ -147,7 +147,7 @@ class _Builder:
         """Name -> id of the jobs of one cell; creates those that no earlier cell needs."""
         if cell.alias_of is not None and cell.alias_of in self._ids:
             ids = dict(self._ids[cell.alias_of])
-            remaining: list[JobKind] = []
+            remaining: list[KindOfJob] = []
         else:
             # A reference cell may need only some of the shared jobs, so it looks for each of its own.
             shared = {} if cell.reference else self._shared.get((id(cell.controls), cell.seed), {})
@@ -165,7 +165,7 @@ class _Builder:
         self._ids[cell.id] = ids
         return ids
 
-    def _job(self, cell: Cell, kind: JobKind, ids: Mapping[str, str]) -> str:
+    def _job(self, cell: Cell, kind: KindOfJob, ids: Mapping[str, str]) -> str:
         """Id of one job of a cell; its dependencies are in `ids`."""
         jobs = self._jobs
         inputs = {stage: ids[need] for stage, need in kind.needs}
@@ -204,7 +204,7 @@ class _Builder:
             )
         return job_id
 
-    def _begin(self, kind: JobKind, needs: Sequence[Job]) -> None:
+    def _begin(self, kind: KindOfJob, needs: Sequence[Job]) -> None:
         """What its first job needs of a kind; one of rows that are not planned has none.
 
         Args:
@@ -239,7 +239,7 @@ class _Builder:
             "item_reads": kind.read.items or {},
         }
 
-    def _selected_of(self, kind: JobKind, need: Job, names: tuple[str, ...]) -> str:
+    def _selected_of(self, kind: KindOfJob, need: Job, names: tuple[str, ...]) -> str:
         """What stands for an input of which a job reads these items, in its fingerprint."""
         known = self._selected.get((need.fingerprint, id(names)))
         if known is None:
@@ -263,7 +263,7 @@ class _Builder:
             self._jobs[job_id] = replace(job, cells=(*job.cells, *cells))
         return self._jobs
 
-    def _kinds_of(self, cell: Cell) -> list[JobKind]:
+    def _kinds_of(self, cell: Cell) -> list[KindOfJob]:
         # Equal sections and rows are the same objects in all cells (`expand`), so there are few kinds.
         key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
@@ -273,7 +273,7 @@ class _Builder:
             kinds = self._kinds[key] = [self._kind(cell, step) for step in steps]
         return kinds
 
-    def _kind(self, cell: Cell, step: Step) -> JobKind:
+    def _kind(self, cell: Cell, step: Step) -> KindOfJob:
         stage, branch, name = step
         reads = stage.row
         row = {"trained": cell.trained, "evaluated": cell.evaluated}.get(reads)
@@ -285,7 +285,7 @@ class _Builder:
             if reads == "references":
                 config[REFERENCES] = self._references.get(_read(step, cell), {})
             read = self._configs[where] = self._config(step, config, cell.controls, section)
-        return JobKind(step, read, row, self._workload)
+        return KindOfJob(step, read, row, self._workload)
 
     def _config(
         self, step: Step, config: Mapping[str, Any], controls: Mapping[str, Any], section: Mapping[str, Any] | None
@@ -301,7 +301,7 @@ class _Builder:
             return ReadConfig(given=config, made=made, measured=digest(measured), items=items, reads=reads)
         return ReadConfig(given=config, made=config, reads=reads)
 
-    def _label(self, cell: Cell, kind: JobKind, smoke: bool) -> str:
+    def _label(self, cell: Cell, kind: KindOfJob, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"
         if kind.spec.name in self._workload.rowless:
             # The job is shared by rows: its label has only the axis values that it reads.

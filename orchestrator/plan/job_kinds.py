@@ -36,7 +36,7 @@ class ReadConfig:
         return frozenset(self.reads) | {stage for reads in (self.items or {}).values() for stage in reads}
 
 
-class JobKind:
+class KindOfJob:
     """What all jobs of one stage and branch with the same sections and row share."""
 
     def __init__(self, step: Step, read: ReadConfig, row: Mapping[str, Any] | None, workload: Workload) -> None:
@@ -62,7 +62,7 @@ class JobKind:
         """The fields that all its jobs share."""
 
 
-def own_contents(kind: JobKind, inputs: Mapping[str, Job]) -> dict[str, str]:
+def own_contents(kind: KindOfJob, inputs: Mapping[str, Job]) -> dict[str, str]:
     """The items of jobs of a kind, with their contents."""
     found: dict[str, str] = {}
     for name, reads in sorted((kind.read.items or {}).items()):
