@@ -159,11 +159,12 @@ class FinishedItems:
         # Those that were measured alike come first, then those with most items; the order is always the same.
         records.sort(key=lambda one: (one.measured != job.measured, -len(one.items), one.fingerprint))
         for record in records:
-            names = tuple(name for name, content in left.items() if record.items.get(name) == content)
-            same = record.measured == job.measured
-            if len(names) == len(job.items) and same and not pooled:
+            if not pooled and record.measured == job.measured and job.items.items() <= record.items.items():
                 return Growth(within=record.fingerprint)
+        for record in records:
+            names = tuple(name for name, content in left.items() if record.items.get(name) == content)
             if names:
+                same = record.measured == job.measured
                 taken.append(TakenOver(fingerprint=record.fingerprint, items=names, measured=same))
             for name in names:
                 del left[name]
