@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from toy_study import commit_of
 
+from orchestrator.opening import HOME_VARIABLE, open_study
 from orchestrator.plan.job import Job
-from orchestrator.study import HOME_VARIABLE, Study, open_study
+from orchestrator.study import Study
 
 DIGITS = Path(__file__).parents[1] / "docs" / "tutorials" / "digits"
 CASES = 8

@@ -8,10 +8,10 @@ from rehearsal import CHECKOUT, Rehearsal
 
 from orchestrator.commands.explain.command import explain_text
 from orchestrator.commands.explain.explanation import explanation_of
+from orchestrator.opening import open_study
 from orchestrator.plan.growth_show import added_disk_line, growth_json, growth_lines
 from orchestrator.plan.select import find_job, selected_part
 from orchestrator.plan.show import plan_json
-from orchestrator.study import open_study
 
 ROWS = "context-k1,context-k5"
 FRAMES = ("controls.data.height=32", "controls.data.width=32")  # for the networks of `alex`

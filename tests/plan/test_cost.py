@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.registry import backends
+from orchestrator.opening import open_study
 from orchestrator.spec.cluster import BUILT_IN, load_cluster
-from orchestrator.study import open_study
 from workloads.study.estimate import plan_disk, row_sizes, sizes_json, sizes_text, too_large
 from workloads.study.footprint import GIB
 from workloads.study.sizes import flops_denoise, full_step

@@ -17,6 +17,7 @@ from orchestrator.commands.run.run_study import FinishedRun
 from orchestrator.crate.description import CrateDescription, read_description
 from orchestrator.crate.layout import STUDY
 from orchestrator.errors import PlanError
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Standing, State
 from orchestrator.plan.select import with_needs
 from orchestrator.reporting.race_record import race_file
@@ -24,7 +25,7 @@ from orchestrator.reporting.registration.changes import changes
 from orchestrator.reporting.registration.content import content_of
 from orchestrator.results import Results
 from orchestrator.schedule.run import RunResult
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from reports.spec import RaceSpec, ReportSpec
 from workloads.contract.workload import Workload
 

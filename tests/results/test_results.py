@@ -15,11 +15,11 @@ from orchestrator import results as results_module
 from orchestrator.cli import app
 from orchestrator.commands.run.report import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
+from orchestrator.opening import open_study
 from orchestrator.plan.recorded import plan_document, plan_of
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.results import Results, open_results
-from orchestrator.study import open_study
 from orchestrator.ui.scores import scores_text
 from reports.analysis import analyse
 from reports.computed_json import computed_json

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.options import DEFAULT_MATRIX, PlanOptions
 from orchestrator.errors import PlanError
+from orchestrator.opening import outputs_of, plan_of_matrix
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec
 from orchestrator.spec.lines import printable
 from orchestrator.spec.load import load_matrix
-from orchestrator.study import Study, outputs_of, plan_of_matrix
+from orchestrator.study import Study
 from orchestrator.wording import shortened
 from reports.input import NUMBERS
 from workloads.contract.json_files import read_object

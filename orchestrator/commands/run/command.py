@@ -28,6 +28,7 @@ from orchestrator.commands.run.detach import FLAG, enter_background, start_detac
 from orchestrator.commands.run.race import Racing, run_race
 from orchestrator.commands.run.run_study import FinishedRun, run_study
 from orchestrator.errors import PlanError
+from orchestrator.opening import SETTINGS, recorded_settings
 from orchestrator.plan.forecast_show import amount, basis_words
 from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
@@ -35,7 +36,7 @@ from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.schedule.order import First
 from orchestrator.spec.cluster import is_name
-from orchestrator.study import SETTINGS, Study, recorded_settings
+from orchestrator.study import Study
 from orchestrator.ui.progress import PlainView, make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 from orchestrator.ui.words import STATE_WORDS
