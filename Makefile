@@ -76,6 +76,7 @@ adversaries: $(INSTALLED)
 calibrate: $(INSTALLED)
 	$(BIN)/python -m reports.statistics.calibration --write docs/reference/calibration.md
 	$(BIN)/python -m workloads.study.calibration --write docs/explanation/findings.md
+	$(BIN)/python -m workloads.study.race_calibration --write docs/how-to/race.md
 
 # Hours: kills the small study 200 times and writes the table of docs/explanation/reliability.md; started again, it goes on.
 chaos: $(INSTALLED)

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.backends.registry import backends
 from orchestrator.errors import LedgerError, OrchestratorError
+from orchestrator.opening import ON_EVENT, open_study, outputs_of, reopen_study, settings_of
 from orchestrator.plan.job import REHEARSAL, Plan
 from orchestrator.plan.select import Patterns
 from orchestrator.schedule.lease_holder import is_held
@@ -19,7 +20,7 @@ from orchestrator.schedule.ledger.recorded_runs import RecordedRun
 from orchestrator.spec.cluster import Cluster, cluster_file, load_cluster
 from orchestrator.spec.lines import printable
 from orchestrator.spec.typed import build
-from orchestrator.study import ON_EVENT, Study, open_study, outputs_of, reopen_study, settings_of
+from orchestrator.study import Study
 from orchestrator.wording import local_time
 
 

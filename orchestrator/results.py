@@ -28,12 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import PlanError, StoreError
+from orchestrator.opening import reopen_study
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job, select, select_branches, select_cells
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.collect import case_values
 from orchestrator.reporting.results_cache import ResultsCache
-from orchestrator.study import Study, reopen_study
+from orchestrator.study import Study
 from reports.input import CaseValues
 from reports.scoreboard import Scoreboard, scoreboard
 
@@ -179,6 +180,7 @@ class Results:
             standings,
             select_cells(plan, _texts(rows), _texts(seeds)),
             None if branches is None else select_branches(plan, _texts(branches)),
+            self.study.race,
         )
 
     def _folder(self, job: Job) -> str | None:

@@ -62,7 +62,8 @@ class Excluded(OfCell):
     """A cell that the study leaves out on purpose: it is not missing."""
 
     entry: str
-    """The entry of the matrix that leaves it out, `exclude[0]: rows: ssm-*`."""
+    """The entry of the matrix that leaves it out, `exclude[0]: rows: ssm-*`; or why the race stopped its row before."""
+    by: Literal["matrix", "race"] = "matrix"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +191,55 @@ class Registration:
     """`branch/metric` of those that were registered."""
 
 
+RaceOutcome = Literal["differs", "within", "open", "no values"]
+"""`no values`: results of a seed are missing and will not come, so that the row cannot go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RacedRow:
+    """A comparison of a row with the baseline of a race, at the last look at it (`reports.race`)."""
+
+    row: str
+    """Its label."""
+    outcome: RaceOutcome
+    seeds: int
+    """That were looked at; 0: none yet."""
+    effect: float | None = None
+    """Mean of the row less the baseline."""
+    low: float | None = None
+    high: float | None = None
+    """Limits that hold at every look, of this comparison by itself; None: there are none with so few seeds."""
+    evidence: float = 1.0
+    """E-value against no difference."""
+    adjusted: float = 1.0
+    """The same, adjusted for the family."""
+    outside: float = 0.0
+    """E-value against a difference of the margin or more."""
+    reason: str = ""
+    """Why it has no values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """How far a race is."""
+
+    metric: str
+    """`branch/metric`."""
+    unit: str
+    baseline: str
+    margin: float
+    reason: str
+    """Why this margin."""
+    seeds: Sequence[int]
+    """All that it may use, in order."""
+    rows: Sequence[RacedRow]
+    with_row: Mapping[str, str] = field(default_factory=dict)
+    """Rows that are not compared -> the row that they stop with: other names of it, and the same row again. Empty for
+    the baseline and references: they stop when the race is over."""
+    alpha: float = 0.05
+    """Probability of calling some row different that is not, and of stopping one row that differs by the margin."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CaseValues:
     """The measured values of a study: everything that scores are computed from."""
@@ -227,6 +277,8 @@ class ReportInput(CaseValues):
     durations: Sequence[JobDuration] = field(default_factory=tuple)
     registration: Registration | None = None
     """None: nothing was registered."""
+    race: Race | None = None
+    """None: the rows did not race."""
     notes: Sequence[str] = field(default_factory=tuple)
     """Notes for the first page, such as what this scale can and cannot show; the first stands beside the answer."""
     sources: Sequence[Source] = field(default_factory=tuple)

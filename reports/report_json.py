@@ -63,6 +63,7 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
         "outside": list(given.outside),
         "durations": [asdict(one) for one in by_stage(given.durations)],
         "registration": None if given.registration is None else registration_json(given.registration, analysis),
+        **({} if given.race is None else {"race": asdict(given.race)}),
         "notes": list(given.notes),
         **({"power": power_json(given, analysis, analysis.main)} if given.spec.smallest_effects else {}),
     }

@@ -159,6 +159,19 @@ class SmallestEffect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RaceSpec:
+    """What `run --race` decides: of every other trained row, whether it differs from a baseline."""
+
+    metric: str
+    """`branch/metric`; or a branch: the metric that stands for it."""
+    baseline: str
+    margin: float
+    """A smaller difference does not matter, in the metric's unit, above 0: a row within it needs no more seeds."""
+    reason: str = ""
+    """Why this margin, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostValue:
     """A recorded cost of a stage: a column of the cost table, or the price of a row."""
 
@@ -355,6 +368,8 @@ class ReportSpec:
     """Returns the findings as (id, statement, test); called when the report is written."""
     smallest_effects: Sequence[SmallestEffect] = ()
     """What the findings have to be able to tell; those without one are not asked."""
+    race: RaceSpec | None = None
+    """None: `run --race` has nothing to decide."""
     pilot: Path | None = None
     """The keys `profile` and `power` of a report.json of earlier results, which `plan` uses before there are others."""
     finding_decimals: Mapping[str, int] = field(default_factory=dict)

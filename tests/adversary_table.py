@@ -13,11 +13,12 @@ from importlib import import_module
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Job
 from orchestrator.reporting.artifacts import ArtifactReader, lines_of
 from orchestrator.reporting.collect import case_values, sections_of
 from orchestrator.spec.cell import Cell
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from reports.formats import decimals_of, number
 from reports.input import CaseValues, ResultLine, RowInfo
 from reports.measured import Measured, combinations, measured

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from toy_study import commit_of
 
+from orchestrator.opening import HOME_VARIABLE, open_study
 from orchestrator.plan.job import Job
-from orchestrator.study import HOME_VARIABLE, Study, open_study
+from orchestrator.study import Study
 
 DIGITS = Path(__file__).parents[1] / "docs" / "tutorials" / "digits"
 CASES = 8
@@ -58,14 +59,15 @@ def _finished() -> Path:
         patch.setenv(HOME_VARIABLE, str(folder / "outputs"))
         study = open_study(matrix)
         for job in study.plan.jobs.values():
-            _finish(study, job)
+            finish(study, job)
     return folder
 
 
 _HELD: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def _finish(study: Study, job: Job) -> None:
+def finish(study: Study, job: Job) -> None:
+    """Commit a job of it, with made-up values; what it needs is done."""
     folder = study.store.prepare(job.stage, job.fingerprint, "a001")
     folder.mkdir(parents=True, exist_ok=True)
     if job.branch is None:

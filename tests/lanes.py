@@ -38,6 +38,7 @@ FILES = {
     "backends/test_standing_ray.py": SERVICE,
     "backends/test_ray_gangs.py": SERVICE,
     "backends/test_ray_gang_training.py": LONG,
+    "backends/test_ray_head.py": SERVICE,
     "backends/test_ray_refusals.py": SERVICE,
     "backends/test_ray_doctor.py": SERVICE,
     "backends/test_nodes_apart.py": SERVICE,

@@ -171,6 +171,7 @@ class Settings:
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = True
     keep: Any = "weights"
+    keep_stable: bool = True
     paths: Mapping[str, str] = field(default_factory=dict)
 
 

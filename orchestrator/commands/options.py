@@ -15,11 +15,12 @@ import typer
 from orchestrator.commands import completion
 from orchestrator.errors import PlanError
 from orchestrator.last_run import home_of, look_at_study
+from orchestrator.opening import cluster_option, open_study, reopen_study
 from orchestrator.plan.rows import left_outside
 from orchestrator.plan.select import selected_part
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun
-from orchestrator.study import Study, cluster_option, open_study, reopen_study
+from orchestrator.study import Study
 from orchestrator.wording import shortened
 
 DEFAULT_MATRIX = Path("matrix.yaml")

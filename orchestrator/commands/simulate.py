@@ -16,6 +16,7 @@ from orchestrator.backends.registry import backend_plugin
 from orchestrator.commands.command import Command, Group
 from orchestrator.commands.options import BranchesOption, JsonOption, PlanOptions, RowsOption
 from orchestrator.errors import PlanError
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.forecast import AHEAD
 from orchestrator.plan.forecast_show import duration_words
 from orchestrator.plan.select import select
@@ -187,7 +188,10 @@ def _study_jobs(
     """The study's jobs by the seed of their durations."""
     from orchestrator.schedule.simulation import SimulatedJob, drawn_apart
 
-    standings, forecaster = study.standings(), study.forecaster()
+    standings, forecaster = study.standings(), study.forecaster(anew=every)
+    chosen = [
+        job for job in study.plan.jobs.values() if job.id in selected and (every or standings[job.id].state in AHEAD)
+    ]
     jobs = [
         SimulatedJob(
             id=job.id,
@@ -197,9 +201,8 @@ def _study_jobs(
             estimate=estimate,
             inputs=job.inputs,
         )
-        for job in study.plan.jobs.values()
-        if job.id in selected and (every or standings[job.id].state in AHEAD)
-        for estimate in [forecaster.of(job)]
+        for job in as_chained(chosen, shorter_jobs(chosen))
+        for estimate in [forecaster.of(study.plan.jobs[job.id])]
     ]
     if not jobs:
         raise PlanError("nothing is left to run; --all simulates all jobs, as if nothing were done")

@@ -10,8 +10,10 @@ from orchestrator.errors import CrateError
 from orchestrator.plan.durations import Duration
 from orchestrator.plan.job import STATE_MEANINGS, Job, Plan, Standing
 from orchestrator.plan.recorded import plan_of
+from orchestrator.reporting.decoding import decoded
 from orchestrator.reporting.registration.file import Entry, entries_of
 from orchestrator.store.commits import FINGERPRINT
+from reports.input import Race
 from workloads.contract.json_files import check_types, read_object
 from workloads.contract.workload import REFERENCES
 
@@ -57,6 +59,8 @@ class CrateDescription:
     """What the crate could have held, and why it does not."""
     registered: Sequence[Entry] = field(default_factory=tuple)
     """What was registered of the plan, oldest first."""
+    race: Race | None = None
+    """Of its rows; None: they did not race."""
 
     @classmethod
     def of(
@@ -66,6 +70,7 @@ class CrateDescription:
         durations: Sequence[Duration],
         done: Collection[str],
         registered: Sequence[Entry] = (),
+        race: Race | None = None,
     ) -> "CrateDescription":
         """The description of a planned study; `done`: ids of the jobs whose results the crate holds."""
         own = {job.fingerprint for job in plan.jobs.values()}
@@ -80,6 +85,7 @@ class CrateDescription:
             },
             durations=[one for one in durations if one.fingerprint in own],
             registered=registered,
+            race=race,
         )
 
     @property
@@ -119,6 +125,7 @@ def read_description(folder: Path) -> CrateDescription:
             durations=[Duration(**one) for one in raw["durations"]],
             left_out=raw["left_out"],
             registered=entries_of(raw.get("registered", []), f"{STUDY}: registered"),
+            race=decoded(Race | None, raw.get("race"), f"{STUDY}: race"),
         )
     except FileNotFoundError as error:
         raise CrateError(f"{STUDY} is not in the crate; get it again from where it was published") from error

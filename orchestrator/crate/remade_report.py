@@ -38,7 +38,12 @@ def input_of(folder: Path, plan: Plan, description: CrateDescription) -> ReportI
         One of `BROKEN`: values, records or curves are not as jobs write them.
     """
     return report_input(
-        plan, description.standings(plan), CrateStore(folder), description.durations, description.registered
+        plan,
+        description.standings(plan),
+        CrateStore(folder),
+        description.durations,
+        description.registered,
+        race=description.race,
     )
 
 

@@ -12,11 +12,11 @@ from orchestrator.crate.description import CrateDescription
 from orchestrator.crate.findings import AuditCheck, Mismatch
 from orchestrator.crate.layout import MATRIX, PLAN
 from orchestrator.errors import ControlsError, CrateError, MatrixError, PlanError
+from orchestrator.opening import plan_of_matrix
 from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.reference import fingerprint_of
 from orchestrator.spec.load import workload_named
 from orchestrator.spec.workload import OURS
-from orchestrator.study import plan_of_matrix
 from orchestrator.wording import counted, shortened
 from workloads.contract.workload import Workload
 

@@ -51,7 +51,7 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
     Raises:
         StoreError: a file of values is damaged.
     """
-    other = _other_files(recorded.manifest, anew.manifest)
+    other = _other_files(recorded.manifest, anew.manifest, job.spec.states)
     if job.spec.curve and _curve(job, recorded.folder) != _curve(job, anew.folder):
         other.append(f"{METRICS}: {job.spec.curve}")
     total = len({one.path for one in (*recorded.manifest, *anew.manifest)})
@@ -59,7 +59,12 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
         return JobComparison(label=job.label, equal=True, says=f"equal bits in {counted(total, 'file')}")
     machine = machine_differences(recorded.commit, anew.commit)
     moved = _moved(job, recorded.folder, anew.folder)
-    if job.items is not None and recorded.commit.origins.keys() >= job.items.keys() and not machine:
+    if (
+        job.items is not None
+        and not job.spec.continued
+        and recorded.commit.origins.keys() >= job.items.keys()
+        and not machine
+    ):
         return _of_items(job, total, other, moved)
     if not machine:
         says = f"{counted(len(other), 'file')} of {total} with other bits, on a machine with the same record"
@@ -110,10 +115,15 @@ def _of_items(job: Job, total: int, other: Sequence[str], moved: Sequence["_Move
     )
 
 
-def _other_files(recorded: Sequence[ManifestEntry], anew: Sequence[ManifestEntry]) -> list[str]:
-    """Paths that differ; metrics.jsonl has times, so its bits always do."""
-    ours, theirs = ({one.path: one for one in listed if one.path != METRICS} for listed in (anew, recorded))
+def _other_files(recorded: Sequence[ManifestEntry], anew: Sequence[ManifestEntry], states: str) -> list[str]:
+    """Paths that differ; metrics.jsonl and the folder `states` have times, so their bits always do."""
+    compared = ([one for one in listed if not _has_times(one.path, states)] for listed in (anew, recorded))
+    ours, theirs = ({one.path: one for one in listed} for listed in compared)
     return sorted(path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path))
+
+
+def _has_times(path: str, states: str) -> bool:
+    return path == METRICS or (bool(states) and path.startswith(f"{states}/"))
 
 
 def _curve(job: Job, folder: Path) -> list[tuple[int, float]]:

@@ -158,7 +158,7 @@ def _write(
     shutil.copyfile(study.matrix, _made(folder / MATRIX))
     _write_json(folder / PLAN, plan_document(plan), sort=False)  # the order of jobs and keys is part of a plan
     left_out = _copy_code(study, folder, commits) if code else ["code: not asked for"]
-    description = CrateDescription.of(plan, standings, durations, commits, study.registered)
+    description = CrateDescription.of(plan, standings, durations, commits, study.registered, study.race)
     _write_json(folder / STUDY, {**description.document, "left_out": left_out}, sort=False)
     _write_json(folder / ENVIRONMENT, environment_of(study, commits.values()))
     words = {"study": plan.study, "profile": plan.profile, "jobs": counted(len(commits), "job")}
@@ -167,7 +167,12 @@ def _write(
     from reports.build import build
 
     given = report_input(
-        plan, description.standings(plan), CrateStore(folder), description.durations, description.registered
+        plan,
+        description.standings(plan),
+        CrateStore(folder),
+        description.durations,
+        description.registered,
+        race=description.race,
     )
     build(folder / REPORT, given)
     files = list(files_in(folder).values())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.store.lineage import of_own
 from orchestrator.store.protocol import PROGRAM, Commit, Store
 from workloads.contract.metrics import METRICS
 from workloads.contract.result import Result
@@ -79,7 +80,7 @@ def publish(
             items=submission.get("items", {}),
             measured=submission.get("measured", ""),
             taken=taken,
-            origins=origins,
+            origins=of_own(origins, submission.get("items", {})),
         ),
         out,
     )

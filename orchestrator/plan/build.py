@@ -6,23 +6,21 @@ A job that several cells share is created for the first of them in file order, w
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import fields, replace
 from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import (
     BASE_DIGITS,
     Fingerprints,
-    Hash,
     config_of,
-    content_of,
     identity_of,
     joined,
     own_of,
     selected,
 )
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
+from orchestrator.plan.job_kinds import KindOfJob, ReadConfig, Step, contents_of, own_contents
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
@@ -34,9 +32,6 @@ from workloads.contract.workload import REFERENCES, Items, StageSpec, Workload
 SMOKE_LABEL = "/smoke"
 
 _FIELDS = tuple(field.name for field in fields(Job))
-
-Step = tuple[StageSpec, str | None, str]
-"""Stage, branch and name of a job of a cell."""
 
 
 def build_plan(
@@ -119,51 +114,6 @@ def _new_job(values: dict[str, Any]) -> Job:
     return job
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Config:
-    """What jobs of one stage and branch read of controls and branches, with equal sections."""
-
-    given: Mapping[str, Any]
-    """As in a request."""
-    made: Mapping[str, Any]
-    """What the fingerprint covers: of a job with items, without what it ignores and measures with."""
-    measured: str = ""
-    """Digest of what its items are measured with."""
-    items: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None
-    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @cached_property
-    def named(self) -> frozenset[str]:
-        """Input stages of which items are read."""
-        return frozenset(self.reads) | {stage for reads in (self.items or {}).values() for stage in reads}
-
-
-class _Kind:
-    """What all jobs of one stage and branch with the same sections and row share."""
-
-    def __init__(self, step: Step, read: _Config, row: Mapping[str, Any] | None, workload: Workload) -> None:
-        self.spec, self.branch, self.name = step
-        self.read, self.config, self.row = read, read.given, row
-        try:
-            self.revisions = workload.revisions_of(self.spec, read.given, row, self.branch)
-        except KeyError as error:
-            raise PlanError(
-                f"workload {workload.name}: `revisions` has no line {error}, which stage {self.spec.name!r} reads; "
-                f"add {error}: 1"
-            ) from error
-        self.needs = tuple(_inputs(workload, self.spec, self.branch))
-        self.start: Hash | None = None
-        """Of its fingerprints, once it has a job."""
-        self.by_base: list[int] = []
-        """Numbers of the needs for which their base stands in a fingerprint, instead of their own."""
-        self.chosen: list[tuple[int, tuple[str, ...]]] = []
-        """Numbers of the needs for which certain items stand, and these."""
-        self.own: bytes | None = None
-        """What its fingerprints cover besides their base; None: its jobs have no items."""
-        self.shared: dict[str, Any] = {}
-        """The fields that all its jobs share."""
-
-
 class _Builder:
     """Creates jobs as cells need them."""
 
@@ -171,8 +121,8 @@ class _Builder:
         self._workload, self._workload_name = matrix.workload, matrix.workload_name
         self._smoke = smoke
         self._fingerprints = Fingerprints()
-        self._kinds: dict[tuple[int, int, int, int], list[_Kind]] = {}
-        self._configs: dict[tuple[str, int, int], _Config] = {}
+        self._kinds: dict[tuple[int, int, int, int], list[KindOfJob]] = {}
+        self._configs: dict[tuple[str, int, int], ReadConfig] = {}
         self._items: dict[int, tuple[dict[str, str], bytes]] = {}
         """What jobs read -> their items with contents, and what a fingerprint covers of these."""
         self._selected: dict[tuple[str, int], str] = {}
@@ -197,7 +147,7 @@ class _Builder:
         """Name -> id of the jobs of one cell; creates those that no earlier cell needs."""
         if cell.alias_of is not None and cell.alias_of in self._ids:
             ids = dict(self._ids[cell.alias_of])
-            remaining: list[_Kind] = []
+            remaining: list[KindOfJob] = []
         else:
             # A reference cell may need only some of the shared jobs, so it looks for each of its own.
             shared = {} if cell.reference else self._shared.get((id(cell.controls), cell.seed), {})
@@ -215,7 +165,7 @@ class _Builder:
         self._ids[cell.id] = ids
         return ids
 
-    def _job(self, cell: Cell, kind: _Kind, ids: Mapping[str, str]) -> str:
+    def _job(self, cell: Cell, kind: KindOfJob, ids: Mapping[str, str]) -> str:
         """Id of one job of a cell; its dependencies are in `ids`."""
         jobs = self._jobs
         inputs = {stage: ids[need] for stage, need in kind.needs}
@@ -254,7 +204,7 @@ class _Builder:
             )
         return job_id
 
-    def _begin(self, kind: _Kind, needs: Sequence[Job]) -> None:
+    def _begin(self, kind: KindOfJob, needs: Sequence[Job]) -> None:
         """What its first job needs of a kind; one of rows that are not planned has none.
 
         Args:
@@ -269,7 +219,7 @@ class _Builder:
         if kind.read.items is not None:
             known = self._items.get(id(kind.read))
             if known is None:
-                contents = _contents(kind, {stage: need for (stage, _), need in zip(kind.needs, needs, strict=True)})
+                contents = own_contents(kind, {stage: need for (stage, _), need in zip(kind.needs, needs, strict=True)})
                 known = self._items[id(kind.read)] = contents, own_of(kind.read.measured, contents)
             items, kind.own = known
         kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.read.made, kind.row)
@@ -289,11 +239,11 @@ class _Builder:
             "item_reads": kind.read.items or {},
         }
 
-    def _selected_of(self, kind: _Kind, need: Job, names: tuple[str, ...]) -> str:
+    def _selected_of(self, kind: KindOfJob, need: Job, names: tuple[str, ...]) -> str:
         """What stands for an input of which a job reads these items, in its fingerprint."""
         known = self._selected.get((need.fingerprint, id(names)))
         if known is None:
-            known = selected(need.base, _contents_of(need, names, kind.name))
+            known = selected(need.base, contents_of(need, names, kind.name))
             self._selected[need.fingerprint, id(names)] = known
         return known
 
@@ -313,7 +263,7 @@ class _Builder:
             self._jobs[job_id] = replace(job, cells=(*job.cells, *cells))
         return self._jobs
 
-    def _kinds_of(self, cell: Cell) -> list[_Kind]:
+    def _kinds_of(self, cell: Cell) -> list[KindOfJob]:
         # Equal sections and rows are the same objects in all cells (`expand`), so there are few kinds.
         key = (id(cell.controls), id(cell.branches), id(cell.trained), id(cell.evaluated))
         kinds = self._kinds.get(key)
@@ -323,7 +273,7 @@ class _Builder:
             kinds = self._kinds[key] = [self._kind(cell, step) for step in steps]
         return kinds
 
-    def _kind(self, cell: Cell, step: Step) -> _Kind:
+    def _kind(self, cell: Cell, step: Step) -> KindOfJob:
         stage, branch, name = step
         reads = stage.row
         row = {"trained": cell.trained, "evaluated": cell.evaluated}.get(reads)
@@ -335,11 +285,11 @@ class _Builder:
             if reads == "references":
                 config[REFERENCES] = self._references.get(_read(step, cell), {})
             read = self._configs[where] = self._config(step, config, cell.controls, section)
-        return _Kind(step, read, row, self._workload)
+        return KindOfJob(step, read, row, self._workload)
 
     def _config(
         self, step: Step, config: Mapping[str, Any], controls: Mapping[str, Any], section: Mapping[str, Any] | None
-    ) -> _Config:
+    ) -> ReadConfig:
         """The config of a step; a smoke job has no items, since its result counts for none."""
         stage, branch, _ = step
         smoke = self._smoke and stage.smoke
@@ -348,10 +298,10 @@ class _Builder:
         reads = {need: tuple(sorted(names)) for need, names in read.items()}
         if items is not None:
             made, measured = identity_of(stage, config)
-            return _Config(given=config, made=made, measured=digest(measured), items=items, reads=reads)
-        return _Config(given=config, made=config, reads=reads)
+            return ReadConfig(given=config, made=made, measured=digest(measured), items=items, reads=reads)
+        return ReadConfig(given=config, made=config, reads=reads)
 
-    def _label(self, cell: Cell, kind: _Kind, smoke: bool) -> str:
+    def _label(self, cell: Cell, kind: KindOfJob, smoke: bool) -> str:
         label = f"{kind.name}/{cell.id}"
         if kind.spec.name in self._workload.rowless:
             # The job is shared by rows: its label has only the axis values that it reads.
@@ -367,35 +317,6 @@ def _sorted(items: Items | None) -> Mapping[str, Mapping[str, tuple[str, ...]]] 
     if items is None:
         return None
     return {item: {need: tuple(sorted(names)) for need, names in reads.items()} for item, reads in items.items()}
-
-
-def _contents(kind: _Kind, inputs: Mapping[str, Job]) -> dict[str, str]:
-    """The items of jobs of a kind, with their contents."""
-    found: dict[str, str] = {}
-    for name, reads in sorted((kind.read.items or {}).items()):
-        read = {
-            stage: _contents_of(inputs[stage], names, f"{kind.name}, item {name}")
-            for stage, names in reads.items()
-            if inputs[stage].items is not None
-        }
-        found[name] = content_of(name, read)
-    return found
-
-
-def _contents_of(need: Job, names: Iterable[str], reader: str) -> dict[str, str]:
-    """The contents of some items of an input.
-
-    Raises:
-        PlanError: it has no such item.
-    """
-    assert need.items is not None
-    try:
-        return {name: need.items[name] for name in sorted(names)}
-    except KeyError as error:
-        raise PlanError(
-            f"{reader} reads item {error} of {need.label}, which has no such item; `items` and `reads` of the workload "
-            "contradict each other"
-        ) from error
 
 
 def _references(workload: Workload, cells: Iterable[Cell]) -> dict[tuple[object, ...], dict[str, Mapping[str, Any]]]:
@@ -416,12 +337,6 @@ def _read(step: Step, cell: Cell) -> tuple[object, ...]:
     stage, branch, name = step
     sections = (id(cell.controls[path.partition(".")[0]]) for path in stage.sections)
     return (name, *sections, id(cell.branches[branch]) if branch is not None else None)
-
-
-def _inputs(workload: Workload, stage: StageSpec, branch: str | None) -> Iterator[tuple[str, str]]:
-    """Stage and name of each job whose artifact a job reads."""
-    for need in stage.inputs:
-        yield need, f"{need}/{branch}" if workload.by_name[need].branches else need
 
 
 def _axes_read(workload: Workload, stage: StageSpec, axes: Mapping[str, Axis]) -> frozenset[str]:

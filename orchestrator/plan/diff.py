@@ -5,12 +5,13 @@ since the last plan with the same label.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.plan.continued import begins_at, shorter_jobs
 from orchestrator.plan.growth import NONE, Growth, counts_of
-from orchestrator.plan.job import Job, Plan, Standing, State
+from orchestrator.plan.job import SHORT, Job, Plan, Standing, State
 from orchestrator.wording import counted, shortened
 from workloads.contract.request import Stage
 
@@ -49,6 +50,7 @@ def standings(
     *,
     paused: Mapping[Stage, str] | None = None,
     growth: Mapping[str, Growth] | None = None,
+    keeps_states: bool = True,
 ) -> dict[str, Standing]:
     """The state of each job of `plan`, by job id.
 
@@ -59,9 +61,12 @@ def standings(
         previous: by label, the `document` of the job with that label in the last plan.
         paused: stage -> the reason.
         growth: of jobs that are not done, by job id: one that is within a finished job is done.
+        keeps_states: whether a longer job will find the state of a shorter one (`keep_stable` of the cluster file).
     """
     found: dict[str, Standing] = {}
     roots: dict[str, str] = {}
+    open_ = (job for job in plan.jobs.values() if job.fingerprint not in commits)
+    shorter = shorter_jobs(open_ if keeps_states else ())
     for job in plan.jobs.values():
         past = history.get(job.fingerprint, NOTHING)
         grown = (growth or {}).get(job.id, NONE)
@@ -70,8 +75,26 @@ def standings(
         elif grown.within:
             found[job.id] = WITHIN
         else:
-            found[job.id] = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
+            now = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
+            before = previous.get(job.label)
+            if now.state == "new" and (begins := _beginning(job, grown, shorter.get(job.id, ()), before)):
+                now = replace(now, reason=f"{now.reason}; {begins}")
+            found[job.id] = now
     return found
+
+
+def _beginning(job: Job, growth: Growth, shorter: Sequence[Job], before: Mapping[str, Any] | None) -> str:
+    """With which state a job of a continued stage begins; empty: that of its first step, and no shorter one was."""
+    path = job.spec.continued
+    if path and job.items is None:
+        steps = None if before is None else before.get(path)
+        return f"begins anew: {job.spec.anew}" if steps not in (None, document(job).get(path)) and job.spec.anew else ""
+    step = begins_at(job, growth, shorter) if path else 0
+    if not step:
+        return ""
+    taken = [one.fingerprint for one in growth.taken if int(max(one.items)) == step]
+    source = f"{job.stage}/{taken[0][:SHORT]}" if taken else f"{shorter[-1].label}, once that is done"
+    return f"continues a shorter job: from step {step} of {source}"
 
 
 def _standing(

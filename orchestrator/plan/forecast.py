@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.durations import SHARED, Duration, MeasuredDurations, comparable
 from orchestrator.plan.estimates import (
     ASSUMED_SIGMA,
@@ -264,7 +265,7 @@ class Forecaster:
             is_known=set(bases) != {"guess"} or any(one.stages for one in self._classes.values()),
             is_assumed=assumed,
             kind=", ".join(kind for kind in kinds if kind),
-            makespan_s=makespan(chosen, left, capacity),
+            makespan_s=makespan(as_chained(chosen, shorter_jobs(chosen)), left, capacity),
             capacity=capacity,
             device_hours_p95=quantile_of_sum(weights[0], 0.95) / 3600,
             core_hours_p95=quantile_of_sum(weights[1], 0.95) / 3600,

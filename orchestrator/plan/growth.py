@@ -151,17 +151,20 @@ class FinishedItems:
             return NONE
         there = (self._record(fingerprint) for fingerprint in self._by_base.get(job.base, ()))
         records = [record for record in there if record is not None and record.items and self._stands(record)]
+        if job.spec.continued:
+            return _continued(job, records)
         left = dict(job.items)
         taken: list[TakenOver] = []
         pooled = job.branch in job.spec.pooled
         # Those that were measured alike come first, then those with most items; the order is always the same.
         records.sort(key=lambda one: (one.measured != job.measured, -len(one.items), one.fingerprint))
         for record in records:
-            names = tuple(name for name, content in left.items() if record.items.get(name) == content)
-            same = record.measured == job.measured
-            if len(names) == len(job.items) and same and not pooled:
+            if not pooled and record.measured == job.measured and job.items.items() <= record.items.items():
                 return Growth(within=record.fingerprint)
+        for record in records:
+            names = tuple(name for name, content in left.items() if record.items.get(name) == content)
             if names:
+                same = record.measured == job.measured
                 taken.append(TakenOver(fingerprint=record.fingerprint, items=names, measured=same))
             for name in names:
                 del left[name]
@@ -181,3 +184,15 @@ class FinishedItems:
         if fingerprint not in self._records:
             self._records[fingerprint] = self._read(fingerprint)
         return self._records[fingerprint]
+
+
+def _continued(job: Job, records: Iterable[FinishedJob]) -> Growth:
+    """A job is done by no other one of its base: it begins with the state of the longest that it is the same as."""
+    most = min(job.step, job.budget - 1)  # one without a step left would have nothing to tell
+    others = [one for one in records if one.fingerprint != job.fingerprint]
+    able = [(item, one.fingerprint) for one in others for item in one.items if int(item) <= most]
+    missing = tuple(job.items or ())
+    if not able:
+        return Growth(missing=missing)
+    item, fingerprint = max(able)
+    return Growth(taken=(TakenOver(fingerprint=fingerprint, items=(item,), measured=False),), missing=missing)

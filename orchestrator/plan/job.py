@@ -80,6 +80,21 @@ class Job:
         return base_of(self.fingerprint) if self.items is not None else ""
 
     @property
+    def step(self) -> int:
+        """Of a job of a continued stage (`StageSpec.continued`): up to which it is the same as longer ones; else 0."""
+        return int(max(self.items)) if self.spec.continued and self.items else 0
+
+    @property
+    def budget(self) -> int:
+        """Of a job of a continued stage: how many steps it takes.
+
+        Raises:
+            ValueError: its stage is not continued.
+        """
+        section, _, key = self.spec.continued.partition(".")
+        return int(self.config[section][key])
+
+    @property
     def named(self) -> frozenset[str]:
         """Input stages of which it reads items: any artifact with these items will do."""
         return frozenset(self.reads).union(*self.item_reads.values())

@@ -83,6 +83,6 @@ def _records(reader: ArtifactReader, reads: _Reads, job: Job) -> Mapping[str, An
     if commit is None:
         return None
     records = {**commit.result.get("records", {}), "code": commit.code, "inputs": reads.of(job, commit.inputs)}
-    if job.items is None:
+    if job.items is None or job.spec.continued:  # the step up to which it is as longer ones is no case
         return records
     return {**records, ITEMS: digest(dict(commit.items)), PLANNED_ITEMS: digest(dict(job.items))}

@@ -25,6 +25,7 @@ from reports.input import (
     JobDuration,
     LeftOut,
     Missing,
+    Race,
     ReportInput,
     ResultLine,
     RowInfo,
@@ -39,6 +40,7 @@ def case_values(
     standings: Mapping[str, Standing],
     cells: Sequence[Cell] | None = None,
     branches: Collection[str] | None = None,
+    race: Race | None = None,
 ) -> CaseValues:
     """The values of these cells on these branches, and what is missing of them; by default of the whole plan.
 
@@ -47,6 +49,7 @@ def case_values(
         standings: by job id; the reason of a missing result.
         cells: of the plan.
         branches: names.
+        race: of the rows: what it stopped is excluded, and not missing.
 
     Raises:
         StoreError: a commit record or its files are damaged.
@@ -65,8 +68,11 @@ def case_values(
             if job.branch is not None and _asked(job.branch, plan, branches)
         ),
     )
+    stopped = _stopped(reader, cells, race)
     for cell in cells:
         axes = axes_text(cell.axes)
+        if cell.id in stopped:
+            continue
         missing += [one for one in _missing(cell, axes, plan, standings, reader) if _asked(one.branch, plan, branches)]
         lines: dict[str, list[dict[str, Any]]] = {}
         for job in plan.jobs_of[cell.id].values():
@@ -92,7 +98,7 @@ def case_values(
         values=values,
         missing=missing,
         sections=sections_of(plan.cells),
-        excluded=_excluded(plan, cells),
+        excluded=[*_excluded(plan, cells), *stopped.values()],
         left_out=left_out,
         outside=tuple(plan.outside) if len(cells) == len(plan.cells) else (),
         defaults=plan.defaults,
@@ -109,6 +115,7 @@ def report_input(
     registered: Sequence[Entry] = (),
     runs: Mapping[str, str] | None = None,
     cache: ResultsCache | None = None,
+    race: Race | None = None,
 ) -> ReportInput:
     """The report's input.
 
@@ -120,12 +127,13 @@ def report_input(
         registered: what was registered of it, oldest first.
         runs: cell id -> http address of its run in the tracker, as far as known.
         cache: of what was read before; what is read now is kept in it.
+        race: of the rows.
 
     Raises:
         StoreError: a commit record or its files are damaged.
     """
     reader = ArtifactReader(plan, store, cache)
-    measured = case_values(reader, standings)
+    measured = case_values(reader, standings, race=race)
     reader.read_all()
     costs: list[Cost] = []
     pictures = Pictures(reader)
@@ -185,6 +193,7 @@ def report_input(
         videos=videos,
         durations=_durations(plan, durations),
         registration=registration_of(registered, plan, measured.spec),
+        race=race,
         notes=list(dict.fromkeys(notes)),
     )
 
@@ -219,6 +228,24 @@ def sections_of(cells: Sequence[Cell]) -> dict[str, Any]:
             for key, value in section.items():
                 sections.setdefault(name, {}).setdefault(key, value)
     return sections
+
+
+def _stopped(reader: ArtifactReader, cells: Sequence[Cell], race: Race | None) -> dict[str, Excluded]:
+    """Cell id -> what the report says of it, of cells without any result whose row the race stopped before."""
+    found: dict[str, Excluded] = {}
+    if race is None:
+        return found
+    from reports.race_progress import stopped_words  # numpy, where there was a race
+
+    why = stopped_words(race)
+    for cell in cells:
+        seeds, words = why.get(cell.row, (len(race.seeds), ""))
+        jobs = (reader.plan.jobs[job] for job in reader.plan.jobs_of[cell.id].values())
+        if cell.seed in race.seeds[seeds:] and not any(
+            is_own(cell, job.spec) and reader.commit(job.id) is not None for job in jobs
+        ):
+            found[cell.id] = Excluded(row=cell.row, seed=cell.seed, axes=axes_text(cell.axes), entry=words, by="race")
+    return found
 
 
 def _excluded(plan: Plan, cells: Sequence[Cell]) -> list[Excluded]:

@@ -19,7 +19,7 @@ from orchestrator.reporting.registration.file import Entry
 from orchestrator.reporting.results_cache import ResultsCache
 from orchestrator.requirements import missing_libraries
 from orchestrator.store.protocol import RECENT_S, Store
-from reports.input import ReportInput, ResultLine
+from reports.input import Race, ReportInput, ResultLine
 from reports.spec import ReportSpec
 
 if TYPE_CHECKING:  # what writes it is imported only then
@@ -89,21 +89,22 @@ def report_if_needed(
     tell: Tell = _silent,
     runs: Callable[[], Mapping[str, str]] = dict,
     cache: ResultsCache | None = None,
+    race: Race | None = None,
 ) -> bool:
     """Like `rebuild_if_changed`, but without reading commit records if none was added or withdrawn since.
 
     It first compares the plan, the standings and the store's revision. `durations` returns how long jobs took,
-    `registered` is what was registered of the plan, and `runs` returns addresses of cells' runs, and `cache` has
-    what was read of artifacts before (`report_input`).
+    `registered` is what was registered of the plan, `runs` returns addresses of cells' runs, `cache` has what was read
+    of artifacts before, and `race` is of the rows (`report_input`).
 
     Raises:
         PlanError: the results contradict each other.
     """
-    quick = _quick(plan, standings, store.revision(RECENT_S), registered)
+    quick = _quick(plan, standings, store.revision(RECENT_S), registered, race)
     remembered = _remembered(folder)
     if remembered.get("quick") == quick and _is_as_asked(folder, remembered, formats):
         return False
-    given = report_input(plan, standings, store, durations(), registered, runs(), cache)
+    given = report_input(plan, standings, store, durations(), registered, runs(), cache, race)
     try:
         return _rebuild(folder, given, input_digest(given), quick, formats, tell)
     except ValueError as error:
@@ -230,7 +231,9 @@ def _remembered(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str, registered: Sequence[Entry]) -> str:
+def _quick(
+    plan: Plan, standings: Mapping[str, Standing], revision: str, registered: Sequence[Entry], race: Race | None
+) -> str:
     digest = hashlib.sha256(f"{plan.study} {plan.profile} {plan.controls_fingerprint}".encode())
     for cell in plan.cells:
         digest.update(f"{cell.id} {cell.fingerprint} {cell.alias_of}\n".encode())
@@ -243,6 +246,7 @@ def _quick(plan: Plan, standings: Mapping[str, Standing], revision: str, registe
     digest.update(repr(list(plan.outside)).encode())
     digest.update(revision.encode())
     digest.update(repr([one.digest for one in registered]).encode())
+    digest.update(repr(race).encode())
     for metric in plan.workload.derived:
         digest.update(f"{metric.name} {metric.of} {metric.branches} {metric.unit}\n".encode())
         digest.update(_source_of(metric.value))

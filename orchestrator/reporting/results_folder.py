@@ -38,6 +38,7 @@ from reports.input import (
     LeftOut,
     Missing,
     OfCell,
+    Race,
     Registration,
     ReportInput,
     RowInfo,
@@ -106,12 +107,13 @@ class KeptInput:
     branches: Sequence[str] | None = None
     """Those that were on: the report is about no other one; None in older folders, whose branches all were."""
     registration: Registration | None = None
+    race: Race | None = None
     videos: Sequence[KeptStrip] = field(default_factory=tuple)
     """In the same folder."""
 
 
 SAME = ("study", "profile", "seeds", "rows", "missing", "sections", "excluded", "git", "tables", "costs", "controls")
-SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "sources", "defaults")
+SAME_AT_LAST = ("durations", "notes", "left_out", "outside", "registration", "race", "sources", "defaults")
 """Fields that are kept as they are."""
 
 

@@ -3,14 +3,17 @@
 Built once from commits and ledger, then changed by `apply`; a transition that `LEGAL` does not list raises with the
 job's history. A transition costs only what it changes (its job and the dependants whose last need it was), so that
 60,000 jobs are as cheap as 60. Only the reconciler calls what changes it.
+
+A job that continues shorter ones of its base waits for those that are open (`plan/continued.py`).
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.continued import shorter_jobs
 from orchestrator.plan.diff import History
 from orchestrator.plan.job import Job, Plan, Standing, State
 from workloads.contract.request import Stage
@@ -84,10 +87,17 @@ class JobStates:
         requested: ids of the jobs, with their needs (`closure`).
         committed: fingerprints of done jobs.
         recorded: fingerprint -> what the ledger says of the job.
+        keeps_states: whether a longer job will find the state of a shorter one; else it does not wait for it.
     """
 
     def __init__(
-        self, plan: Plan, requested: Iterable[str], committed: Collection[str], recorded: Mapping[str, History]
+        self,
+        plan: Plan,
+        requested: Iterable[str],
+        committed: Collection[str],
+        recorded: Mapping[str, History],
+        *,
+        keeps_states: bool = True,
     ) -> None:
         self._jobs: dict[str, Job] = {job_id: plan.jobs[job_id] for job_id in requested}
         self._own: dict[str, State] = {}
@@ -99,6 +109,8 @@ class JobStates:
         self._unplaceable: dict[str, str] = {}
         self._tally: Counter[State] = Counter()
         self._history: dict[str, list[str]] = {}
+        self._shorter: Mapping[str, Sequence[Job]] = {}
+        self._longer: dict[str, list[str]] = {}
         for job in self._jobs.values():
             if job.fingerprint in committed:
                 self._own[job.id] = "done"
@@ -117,6 +129,10 @@ class JobStates:
             if not unmet and self._own[job.id] not in STUCK:
                 self._ready.add(job.id)
         self._tally.update(self._own.values())
+        self._shorter = shorter_jobs(self._jobs[job] for job in self.open_jobs()) if keeps_states else {}
+        for job_id, before in self._shorter.items():
+            for one in before:
+                self._longer.setdefault(one.id, []).append(job_id)
 
     def apply(self, change: Transition) -> tuple[str, ...]:
         """Apply one transition; returns the jobs that became ready by it.
@@ -140,11 +156,11 @@ class JobStates:
         self._own[job], self._reasons[job] = after, change.reason
         if after == "done":
             del self._history[job]
-            return self._release(job)
+            return (*self._release(job), *self._let_go(self._longer.get(job, ())))
         if after == "retry" and not self._unmet[job]:
             self._ready.add(job)
             return (job,)
-        return ()
+        return self._let_go(self._shorter) if after in STUCK else ()
 
     def pause(self, stages: Mapping[Stage, str]) -> None:
         """Set the paused stages, each with its reason; replaces the earlier ones."""
@@ -173,11 +189,12 @@ class JobStates:
 
     def is_ready(self, job: str) -> bool:
         """Whether all needs of a job are done and only a place is missing."""
-        return job in self._ready and self._jobs[job].stage not in self._paused and job not in self._unplaceable
+        able = job in self._ready and self._jobs[job].stage not in self._paused and job not in self._unplaceable
+        return able and self._held_by(job) is None
 
     def any_ready(self) -> bool:
         """Whether any job is ready."""
-        if not self._paused and not self._unplaceable:
+        if not self._paused and not self._unplaceable and not self._shorter:
             return bool(self._ready)
         return any(self.is_ready(job) for job in self._ready)
 
@@ -204,7 +221,24 @@ class JobStates:
     def _standing(self, job: str, blocked: Mapping[str, str]) -> Standing:
         if job in blocked:
             return Standing(state="blocked", reason=blocked[job])
-        return Standing(state=self._own[job], reason=self._reasons.get(job, ""))
+        reason = self._reasons.get(job, "")
+        if job in self._shorter and not reason and (shorter := self._held_by(job)) is not None:
+            reason = f"begins at step {shorter.step}, once {shorter.label} is done"
+        return Standing(state=self._own[job], reason=reason)
+
+    def _held_by(self, job: str) -> Job | None:
+        """The longest shorter job that a job waits for, since it begins with its state; None: none.
+
+        It waits for none that may never be done, and no more once it has begun by itself.
+        """
+        if job not in self._shorter or self._own[job] != "new":
+            return None
+        waits_for = (one for one in reversed(self._shorter[job]) if self._own[one.id] not in ("done", *STUCK))
+        return next((one for one in waits_for if not self._blockers([one.id])), None)
+
+    def _let_go(self, jobs: Iterable[str]) -> tuple[str, ...]:
+        """Those of some longer jobs that are ready, after a shorter one, or what it needs, is done or stuck."""
+        return tuple(job for job in jobs if self.is_ready(job))
 
     def _explained(self, change: Transition) -> str:
         state = self._own[change.job]

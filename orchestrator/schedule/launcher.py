@@ -225,6 +225,7 @@ def build_request(
             deepspeed=settings.deepspeed,
             checkpoint_every_s=settings.checkpoint_every_s,
             keep=settings.keep,
+            keep_stable=settings.keep_stable and bool(job.spec.continued),
             grace_s=settings.grace_s,
             deterministic=settings.deterministic,
             paths=settings.paths,
@@ -256,7 +257,7 @@ def build_submission(
         label=job.label,
         request=request,
         inputs={stage: plan.jobs[need].fingerprint for stage, need in job.inputs.items()},
-        items=job.items or {},
+        items=(job.items or {}) if publishes_items(job, request) else {},
         measured=job.measured,
         taken={one.fingerprint: {"items": one.items, "measured": one.measured} for one in taken},
         resources=job.resources,
@@ -264,6 +265,11 @@ def build_submission(
         whole_checkpoints=job.spec.whole_checkpoints,
         expected=expected,
     )
+
+
+def publishes_items(job: Job, request: Mapping[str, Any]) -> bool:
+    """Whether others find a job's items in its artifact: of a continued stage, only where the state is kept."""
+    return not job.spec.continued or bool(request["execution"]["keep_stable"])
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from orchestrator.backends.protocol import Backend, Placement, PlacingBackend, QueueingBackend
+from orchestrator.plan.continued import as_chained, shorter_jobs
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.job import Job
 from orchestrator.plan.makespan import expected_chains
@@ -113,7 +114,8 @@ class Placer:
         """Compute all priorities again: after a start, a retry, or a change of hosts."""
         jobs = [self._states.job(job_id) for job_id in self._states.open_jobs()]
         estimates = {job.id: self._estimate(job) for job in jobs}
-        ranks = expected_chains(jobs, estimates)
+        found = expected_chains(as_chained(jobs, shorter_jobs(jobs)), estimates)
+        ranks = {job.id: found[job.id] for job in jobs}  # among equals, the plan's order
         if self._turns:
             turn_s = max(ranks.values(), default=0.0) + 1.0  # more than any chain
             ranks = {job: rank - turn_s * self._turns.get(job, 0) for job, rank in ranks.items()}

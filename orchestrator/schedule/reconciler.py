@@ -222,7 +222,7 @@ class Reconciler:
         for watched in live:
             watched.cancel, watched.cancel_sent = "now" if now else "gently", False
         if not live and job.id in self._states:
-            self._move(job, "cancelled", CANCELLED)
+            self.placer.enqueue(map(self._states.job, self._move(job, "cancelled", CANCELLED)))
 
     def cancel_unplanned(self, fingerprint: str, stage: Stage) -> None:
         """Record the cancellation of a job that this run does not have; a run that has it finds it in the ledger."""
@@ -328,7 +328,7 @@ class Reconciler:
             at=self._clock.time(),
         )
         self._ledger.record_job(record)
-        self._move(job, state, reason)
+        self.placer.enqueue(map(self._states.job, self._move(job, state, reason)))
 
     def _record_duration(self, job: Job, kind: str) -> None:
         """Record how long a job took that has just ended well, on this kind of device."""

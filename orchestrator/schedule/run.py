@@ -10,8 +10,9 @@ from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
 from orchestrator.errors import OrchestratorError
+from orchestrator.plan.continued import shorter_jobs, work_left
 from orchestrator.plan.forecast import Forecaster
-from orchestrator.plan.growth import NONE, FinishedItems, share_left
+from orchestrator.plan.growth import NONE, FinishedItems
 from orchestrator.plan.job import Plan, State
 from orchestrator.plan.makespan import Capacity
 from orchestrator.schedule.budget import Budget
@@ -130,10 +131,12 @@ def run(
     open_ = [plan.jobs[job_id] for job_id in closure(plan, selected, committed)]
     recognised = recognise((job for job in open_ if job.fingerprint not in committed), finished, store)
     committed |= recognised
-    states = JobStates(plan, closure(plan, selected, committed), committed, ledger.history())
+    requested = closure(plan, selected, committed)
+    states = JobStates(plan, requested, committed, ledger.history(), keeps_states=cluster.keep_stable)
     # With nothing to start nobody asks how long anything takes, and 10,000 durations are a quarter of such a run.
     growth = {job_id: finished.growth(states.job(job_id)) for job_id in states.open_jobs()}
-    left = share_left(lambda job: growth.get(job.id, NONE))
+    shorter = shorter_jobs(map(states.job, growth) if cluster.keep_stable else ())
+    left = work_left(lambda job: growth.get(job.id, NONE), shorter)
     forecaster = Forecaster(plan, ledger.durations() if growth else (), cluster.backend, left)
     context = RunContext(
         plan=plan,

@@ -137,6 +137,8 @@ class Cluster:
     """Torch's deterministic algorithms: the same bits at every run on the same kind of machine."""
     keep: Literal["weights", "full"] = "weights"
     """`full`: the optimiser's state is published too."""
+    keep_stable: bool = True
+    """Where a longer job can continue a shorter one, the state with which it begins is published too."""
     paths: Mapping[str, str] = field(default_factory=dict)
     """Name -> where the data or weights are that the matrix names."""
     device_gib: Positive | None = None

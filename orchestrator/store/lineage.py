@@ -16,6 +16,11 @@ def made_in(commit: Commit, items: Iterable[str]) -> dict[str, str]:
     return {item: commit.origins.get(item, commit.manifest) for item in items}
 
 
+def of_own(origins: Mapping[str, str], items: Iterable[str]) -> dict[str, str]:
+    """Those of a job's own items: one that continues another has taken over an item that it has not."""
+    return {item: origins[item] for item in items if item in origins}
+
+
 def is_recognised(commit: Commit) -> bool:
     """Whether all items were in another artifact, so that no attempt has run (`schedule.recognition`)."""
     return bool(commit.taken) and commit.started == commit.ended

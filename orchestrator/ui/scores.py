@@ -7,7 +7,7 @@ from itertools import groupby
 from orchestrator.ui.words import STATE_WORDS
 from orchestrator.wording import counted, shortened
 from reports.formats import number
-from reports.input import CaseValues, Missing
+from reports.input import CaseValues, Excluded, Missing
 from reports.scoreboard import Headline, Score, Scoreboard, scoreboard
 
 GAP = "  "
@@ -27,7 +27,7 @@ def scores_text(given: CaseValues, width: int) -> str:
         width: characters of a line; a single column may need more.
     """
     board = scoreboard(given)
-    absent = [*_missing_lines(given.missing), *_excluded_lines(len(given.excluded)), *_outside_lines(given)]
+    absent = [*_missing_lines(given.missing), *_excluded_lines(given.excluded), *_outside_lines(given)]
     if not any(score.mean is not None for score in board.scores.values()):
         return "\n".join(["there are no scores yet", *absent])
     lines: list[str] = []
@@ -79,8 +79,12 @@ def _without_lines(rows: Sequence[str]) -> list[str]:
     return [f"rows without a score: {shortened(rows, SHOWN)}"] if rows else []
 
 
-def _excluded_lines(excluded: int) -> list[str]:
-    return [f"excluded by the matrix: {counted(excluded, 'cell')}; see `echo-matrix plan`"] if excluded else []
+def _excluded_lines(excluded: Sequence[Excluded]) -> list[str]:
+    words = {"matrix": ("excluded by the matrix", "plan"), "race": ("stopped by the race", "status")}
+    by = Counter[str](one.by for one in excluded)
+    return [
+        f"{what}: {counted(by[one], 'cell')}; see `echo-matrix {see}`" for one, (what, see) in words.items() if by[one]
+    ]
 
 
 def _crossed_out_lines(board: Scoreboard) -> list[str]:
@@ -141,7 +145,7 @@ def _legend(board: Scoreboard) -> list[str]:
     if any(score.unanswered for score in shown):
         lines.append("[a to b] the mean if every case without an answer were at the worst or at the best of its scale")
     if fewer := [row for row in board.rows if _has_fewer_seeds(board, row)]:
-        lines.append(f"never marked, since the matrix excludes some of their seeds: {shortened(fewer, SHOWN)}")
+        lines.append(f"never marked, since some of their seeds are excluded: {shortened(fewer, SHOWN)}")
     return lines
 
 

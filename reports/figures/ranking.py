@@ -97,6 +97,8 @@ def _side(
 def _ends(axes: Any, branch: RankedBranch, order: Sequence[str]) -> None:
     """Lines at floor and ceiling, where they are near the rows."""
     values = np.array([value for row in order for value in branch.limits.get(row, (branch.scores[row],))])
+    if not values.size:  # no row has a score on this branch
+        return
     low, high = float(values.min()), float(values.max())
     for name, level in (("floor", branch.floor), ("ceiling", branch.ceiling)):
         if level is not None and low - FAR * (high - low) <= level <= high + FAR * (high - low):

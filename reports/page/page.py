@@ -25,6 +25,7 @@ from reports.page.costs import cost_table
 from reports.page.findings import finding_groups
 from reports.page.glossary import glossary
 from reports.page.published import published_part
+from reports.page.race import race_part
 from reports.page.readable import anchor, readable
 from reports.page.registration import registration_part
 from reports.page.resolution import resolution_part
@@ -97,6 +98,7 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
         noise=found_noise,
         resolution=resolution_part(power_json(with_again, analysis, analysis.main), spec),
         registration=registration_part(given.registration, analysis),
+        race=race_part(given.race),
         legend=[(looks[family].css, spec.family_labels.get(family, family)) for family in own_families],
         figures=figures.page_figures(given, analysis, looks, sized, ranked),
         frontier=sized,

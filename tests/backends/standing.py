@@ -3,6 +3,7 @@
 `ray stop` ends every Ray of the user, so it is never used: what carries the mark is killed.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -83,7 +84,9 @@ class Standing:
             config.write_text(json.dumps(autoscaler(self.address, cpus, node_types)), encoding="ascii")
             options.append(f"--autoscaling-config={config}")
         more = FAKE_NODES if node_types else {}
-        self.head = self._start(*options, f"--temp-dir={self.folder}", inside=inside, more=more)
+        options.append(f"--temp-dir={self.folder}")
+        self._head = functools.partial(self._start, *options, inside=inside, more=more)
+        self.head = self._head()
 
     def add_node(
         self, cpus: int, name: str = "", *, inside: Sequence[str] = (), ip: str = "127.0.0.1", **variables: str
@@ -100,6 +103,13 @@ class Standing:
         named = [f"--labels={HOST_LABEL}={name}"] if name else []
         where = (f"--address={self.address}", f"--node-ip-address={ip}", f"--num-cpus={cpus}")
         return self._start(*where, *named, inside=inside, more=variables)
+
+    def start_head_again(self) -> None:
+        """A new head at the same address, after the first one was ended.
+
+        On one machine Ray starts none while it sees nodes of another head at that address.
+        """
+        self.head = self._head()
 
     def close(self) -> None:
         """Kill all of it and remove its folder."""

@@ -21,9 +21,10 @@ from orchestrator.commands.plan.command import plan, say_what_is_missing
 from orchestrator.commands.plan.planned_scripts import planned_submissions, scripts_of, scripts_text
 from orchestrator.commands.run.run_study import context_of
 from orchestrator.errors import PlanError
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Standing
 from orchestrator.schedule.misfits import Misfits
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 PILOT = (
     "slurm.pilot={stages: [evaluate, judge, camera], cpus: 4, memory_gib: 16, minutes: 60, allocations: 2, "

@@ -20,9 +20,9 @@ from orchestrator.backends.ray.settings import NodeType, RaySettings
 from orchestrator.commands.plan.command import say_what_is_missing
 from orchestrator.commands.unrunnable import unrunnable
 from orchestrator.errors import SiteError
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Job
 from orchestrator.spec.cluster import BUILT_IN
-from orchestrator.study import open_study
 
 GUIDE = "start one there (docs/how-to/ray-cluster.md), correct ray.address, or set it to local"
 

@@ -1,5 +1,6 @@
 """The files that start Ray clusters: valid by the schemas of Ray and of KubeRay, pinned, and closed."""
 
+import configparser
 import importlib.util
 import json
 import lzma
@@ -55,7 +56,10 @@ def containers(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def test_every_file_is_of_a_kind_that_is_checked_here() -> None:
-    assert {path.stem for path in FOLDER.iterdir()} == {*LAUNCHED, *KUBERNETES}
+    assert {path.name for path in FOLDER.iterdir()} == {
+        "node.service",
+        *(f"{one}.yaml" for one in (*LAUNCHED, *KUBERNETES)),
+    }
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
@@ -116,6 +120,22 @@ def test_pods_of_kubernetes_have_a_token_and_no_port_outside(name: str) -> None:
         variables = {one["name"]: one["value"] for one in container["env"]}
         assert {"RAY_worker_niceness", "RAY_memory_monitor_refresh_ms", "ECHO_MATRIX_HOME"} <= set(variables)
         assert "RAY_AUTH_MODE" not in variables  # KubeRay sets it
+
+
+def test_a_node_under_systemd_comes_back_and_has_the_options_of_the_launchers_nodes() -> None:
+    unit = configparser.ConfigParser()
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(FOLDER / "node.service", encoding="utf-8")
+    service = unit["Service"]
+    assert (
+        service["Restart"] == "always"
+        and " ray start --block " in f" {service['ExecStart'].replace('/shared/venv/bin/', '')} "
+    )
+    (worker,) = read("machines")["worker_start_ray_commands"]
+    variables, _, options = worker.partition(" /shared/venv/bin/ray start ")
+    assert set(service["Environment"].split()) == set(variables.split())
+    started = options.replace("$RAY_HEAD_IP", read("machines")["provider"]["head_ip"])
+    assert service["ExecStart"] == f"/shared/venv/bin/ray start --block {started}"
 
 
 @pytest.mark.parametrize("name", ["aws", *KUBERNETES])

@@ -17,8 +17,8 @@ from orchestrator.backends.ray import node_checks
 from orchestrator.backends.ray.preflight import preflight
 from orchestrator.backends.ray.settings import RaySettings
 from orchestrator.commands.unrunnable import unrunnable
+from orchestrator.opening import open_study
 from orchestrator.spec.cluster import Cluster, TrackingSettings
-from orchestrator.study import open_study
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,9 @@ def test_a_token_that_others_can_read_is_told(open_home: Path) -> None:
 def test_doctor_asks_the_dashboard_with_the_token(served: str, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
     with_token = {**home, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    assert list(dashboard(planned(None, home))) == []
+    assert list(dashboard(planned(None, home))) == [
+        ok("not used: `run --detach` starts the controller on this machine")
+    ]
     assert list(dashboard(planned(served, with_token))) == [ok(f"ray 2.60.0 answers at {served}")]
     remedy = "use that of the cluster: RAY_AUTH_TOKEN, or ~/.ray/auth_token"
     assert list(dashboard(planned(served, home))) == [

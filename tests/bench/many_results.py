@@ -14,6 +14,7 @@ from toy_study import commit_of
 
 from orchestrator.backends.fake.backend import FakeBackend
 from orchestrator.backends.protocol import HostShare
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Job
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -21,7 +22,7 @@ from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.run import RunResult, run
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import Commit
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from workloads.contract.metrics import CASES, METRICS
 
 CASES_OF_A_BRANCH = 8

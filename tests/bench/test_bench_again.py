@@ -20,10 +20,10 @@ from many_results import change_one, drive, seeds_override
 from recorded_run import record, write_matrix
 from timing import cpu_seconds, say
 
+from orchestrator.opening import HOME_VARIABLE, open_study
 from orchestrator.plan.build import build_plan
 from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
-from orchestrator.study import HOME_VARIABLE, open_study
 
 pytestmark = pytest.mark.bench
 

@@ -7,7 +7,7 @@ import adversary_table
 import pytest
 from timing import say
 
-from orchestrator.study import open_study
+from orchestrator.opening import open_study
 
 pytestmark = pytest.mark.bench
 

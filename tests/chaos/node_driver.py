@@ -18,12 +18,12 @@ from orchestrator.backends.protocol import Adoption, HostShare, Report, Submissi
 from orchestrator.host import stored_checkpoints
 from orchestrator.host.node import Node
 from orchestrator.host.publish import Provenance
+from orchestrator.opening import open_study
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.rebuild import rebuilder
 from orchestrator.schedule.run import run
 from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.store.protocol import Store
-from orchestrator.study import open_study
 from orchestrator.ui.progress import PlainView
 
 ROW = "ssm-blockwise"

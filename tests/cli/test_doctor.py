@@ -29,13 +29,14 @@ from orchestrator.commands.doctor.subject import Subject
 from orchestrator.errors import SiteError
 from orchestrator.host.machine import file_system
 from orchestrator.host.processes import start_time, write_processes
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Job
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.cluster import BUILT_IN, Cluster, EnvironmentSettings, TrackingSettings
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from orchestrator.wording import public_url
 
 SECRET = "hunter2-hunter2"

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from rehearsal import CHECKOUT, Rehearsal
 
+from orchestrator.commands.explain.command import explain_text
+from orchestrator.commands.explain.explanation import explanation_of
+from orchestrator.opening import open_study
 from orchestrator.plan.growth_show import added_disk_line, growth_json, growth_lines
-from orchestrator.plan.select import selected_part
+from orchestrator.plan.select import find_job, selected_part
 from orchestrator.plan.show import plan_json
-from orchestrator.study import open_study
 
 ROWS = "context-k1,context-k5"
 FRAMES = ("controls.data.height=32", "controls.data.width=32")  # for the networks of `alex`
@@ -39,6 +41,7 @@ class Planned:
         every = study.standings()
         standings = {job_id: every[job_id] for job_id in part.jobs}
         stages = study.stage_growth(standings)
+        self.study = study
         self.json: dict[str, Any] = plan_json(part, standings, study.growth())
         self.growth = {
             one["stage"] + (f"/{one['branch']}" if one["branch"] else ""): one for one in growth_json(stages)
@@ -85,6 +88,8 @@ def test_what_changes_of_a_finished_study_cost(rehearsal: Rehearsal) -> None:
     none = {"stage": "train", "branch": None, "item": None, "items": None}
     assert trainings == {**none, "jobs": {"reused": 2, "continued": 0, "new": 0}}
     assert any(line.startswith("  evaluate/return  2 jobs: 8 of 32 cases are new; ") for line in grown.lines)
+    explained = explain_text(explanation_of(grown.study, find_job(grown.study.plan, "judge/return/context-k5/s0")))
+    assert "\n  takes over 12 of 16 cases from judge/return/context-k5/s0 (" in explained
     begun = run(rehearsal)
     assert "evaluate/return  2 jobs: 8 of 32 cases are new; " in begun
 

@@ -11,9 +11,10 @@ from rehearsal import CHECKOUT, FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.commands.gc.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.errors import LeaseError
+from orchestrator.opening import open_study
 from orchestrator.schedule.lease import acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 ROW = ("--rows", "context-k1")
 TRAIN = "train/context-k1/s0"

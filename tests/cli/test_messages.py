@@ -11,8 +11,8 @@ from rehearsal import Rehearsal
 from orchestrator import cli
 from orchestrator.cli import main
 from orchestrator.commands.command import declared_commands
+from orchestrator.opening import open_study
 from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.study import open_study
 
 VERBS = [command.name for command in declared_commands()]
 

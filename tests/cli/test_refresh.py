@@ -10,9 +10,10 @@ from rehearsal import Rehearsal, wait_for
 from orchestrator.commands.refresh import Withdrawal, to_withdraw, withdraw
 from orchestrator.errors import StoreError
 from orchestrator.host.checkpoints import newest_checkpoint
+from orchestrator.opening import open_study
 from orchestrator.schedule.lease_holder import is_held
 from orchestrator.store.files import FilesStore
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 ROW = ("--rows", "context-k1")
 TRAIN = "train/context-k1/s0"

@@ -10,7 +10,8 @@ from recorded_run import record
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.study import Study, open_study
+from orchestrator.opening import open_study
+from orchestrator.study import Study
 
 MATRIX = Path("matrix.yaml")
 

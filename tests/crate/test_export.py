@@ -18,10 +18,11 @@ from orchestrator.crate.metadata import PROFILES, CrateCredits
 from orchestrator.crate.opening import opened_crate
 from orchestrator.crate.writing import write_crate
 from orchestrator.errors import CrateError, StoreError
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Standing
 from orchestrator.plan.select import find_job
 from orchestrator.store.files import FilesStore
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from reports.input import NUMBERS
 
 

@@ -16,11 +16,12 @@ from orchestrator.crate.audit import audit_crate, audit_records
 from orchestrator.crate.description import read_description, read_plan
 from orchestrator.crate.layout import METADATA, PLAN, commit_path
 from orchestrator.crate.writing import write_crate
+from orchestrator.opening import HOME_VARIABLE, open_study
 from orchestrator.plan.job import Job
 from orchestrator.plan.select import find_job
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.certificate import certificate
-from orchestrator.study import HOME_VARIABLE, Study, open_study
+from orchestrator.study import Study
 
 pytestmark = pytest.mark.slow  # a crate is written
 

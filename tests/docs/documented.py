@@ -22,8 +22,9 @@ from orchestrator.cli import app
 from orchestrator.commands.command import find_commands
 from orchestrator.commands.init import init
 from orchestrator.errors import OrchestratorError
+from orchestrator.opening import open_study
 from orchestrator.plan.select import find_jobs, select
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "echo-matrix"

@@ -57,7 +57,7 @@ def test_a_branch_publishes_its_metrics_videos_and_pictures(
     outcome = made_pool.run(evaluate, made_pool.evaluation(tmp_path, inputs, branch))
     out, cases = tmp_path / "out", made_pool.BRANCHES[branch]["cases"]
     assert outcome.steps == cases
-    assert set(outcome.records) == {"cases", "commanded"}
+    assert set(outcome.records) == {"commanded"}
     check_cases(out / "cases.jsonl")  # as a job's end does
     settings = read_settings(out / "cases.json")
     metrics = by_metric(out)

@@ -13,7 +13,7 @@ from workloads.data.pool import Pool
 from workloads.data.poses import Poses
 from workloads.evaluation.branches import loop
 from workloads.evaluation.cases import Setting
-from workloads.evaluation.recorded import codec_weights, commanded, ids_digest
+from workloads.evaluation.recorded import codec_weights, commanded
 
 F = int(made_pool.CONTROLS["data"]["chunk_frames"])
 
@@ -45,10 +45,10 @@ def test_what_rows_are_told_is_told_apart_by_pose_and_first_frame(pool: Pool, tm
     assert commanded(settings_of(pool), pool) == same
     assert commanded([*settings[:-1], turned(settings[-1], 1e-9)], pool) == same  # the last digits of another processor
     assert commanded([*settings[:-1], turned(settings[-1], 1e-3)], pool) != same
-    assert commanded(settings[:-1], pool) != same
+    assert commanded(settings[:-1], pool) == {case: digest for case, digest in same.items() if case != settings[-1].id}
     other = pool_of(tmp_path, seed=1)  # the same ids and turns in other worlds
-    assert ids_digest(settings_of(other)) == ids_digest(settings)
-    assert commanded(settings_of(other), other) != same
+    elsewhere = commanded(settings_of(other), other)
+    assert elsewhere.keys() == same.keys() and not set(elsewhere.values()) & set(same.values())
 
 
 def weights(folder: Path, stem: str, value: float) -> Path:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from orchestrator.opening import open_study
 from orchestrator.schedule.launcher import build_request
-from orchestrator.study import open_study
 from workloads.study.stages import STAGES
 
 MATRIX = Path(__file__).parents[2] / "matrix.yaml"

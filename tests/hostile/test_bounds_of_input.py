@@ -11,11 +11,11 @@ import pytest
 from orchestrator.backends.registry import backends
 from orchestrator.cli import main
 from orchestrator.errors import MatrixError
+from orchestrator.opening import open_study
 from orchestrator.spec.cluster import load_cluster
 from orchestrator.spec.limits import LARGEST_FILE, MOST_CELLS
 from orchestrator.spec.lines import compose_file
 from orchestrator.spec.load import load_matrix, resolve_profile
-from orchestrator.study import open_study
 from workloads.study.workload import WORKLOAD
 
 ROOT = Path(__file__).parent.parent.parent

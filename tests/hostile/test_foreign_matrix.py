@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError
+from orchestrator.opening import open_study
 from orchestrator.spec.lines import Place
 from orchestrator.spec.parts import check_name
-from orchestrator.study import open_study
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = """\

@@ -19,9 +19,10 @@ from nasty import KEYS, PIECES, SCALARS, SECRET, VARIABLE, mutated, text_of, tor
 
 from orchestrator.backends.registry import backends
 from orchestrator.errors import OrchestratorError
+from orchestrator.opening import open_study
 from orchestrator.plan.select import select
 from orchestrator.spec.cluster import load_cluster
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from workloads.study.workload import WORKLOAD
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError
+from orchestrator.opening import open_study
 from orchestrator.plan.select import select
-from orchestrator.study import open_study
 from workloads.data.trajectories import trajectory
 from workloads.study.cases import START_CHUNKS, missing_cases
 

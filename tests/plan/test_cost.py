@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.backends.registry import backends
+from orchestrator.opening import open_study
 from orchestrator.spec.cluster import BUILT_IN, load_cluster
-from orchestrator.study import open_study
 from workloads.study.estimate import plan_disk, row_sizes, sizes_json, sizes_text, too_large
 from workloads.study.footprint import GIB
 from workloads.study.sizes import flops_denoise, full_step
@@ -146,3 +146,22 @@ def test_the_flops_of_evaluations_are_not_known_where_only_the_pool_knows_its_ca
     counted = tuple(f"evaluate/{branch}/" for branch in plan.branches if plan.cells[0].branches[branch]["cases"])
     assert known and all(label.startswith(("train/", *counted)) for label in known)
     assert not [label for label in known if label.startswith("evaluate/return/")]
+
+
+def test_the_states_with_which_longer_trainings_begin_are_on_the_disk_unless_the_cluster_keeps_none(root: Path) -> None:
+    plan = open_study(root / "matrix.yaml", profile="laptop", overrides=["controls.training.schedule=wsd"]).plan
+    sizes = row_sizes(plan, BUILT_IN)
+    disk, without = (plan_disk(plan, sizes, keep_stable=kept) for kept in (True, False))
+    assert (disk.stable, without.stable) == (3 * disk.weights, 0)
+    assert "states with which longer trainings begin" in sizes_text(sizes, disk)
+    off = WORKLOAD.estimate(plan, None, replace(BUILT_IN, keep_stable=False))
+    assert off is not None
+    assert off.text.endswith(
+        "not kept (keep_stable: false in cluster/*.yaml): states with which longer trainings could begin\n"
+    )
+    cosine = WORKLOAD.estimate(open_study(root / "matrix.yaml").plan, None, BUILT_IN)
+    assert cosine is not None and "states" not in cosine.text.splitlines()[-1]
+    train = [job.id for job in plan.jobs.values() if job.stage == "train"]
+    added = [WORKLOAD.added_disk(plan, dict.fromkeys(train, 1.0), keep_stable=kept) for kept in (True, False)]
+    assert added[0]["states with which longer trainings begin"] == 3 * added[0]["weights"]
+    assert added[1].keys() == {"weights", "checkpoints of one training while it runs"}

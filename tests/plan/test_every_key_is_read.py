@@ -92,6 +92,7 @@ CONTROLS: dict[str, tuple[list[str], str, set[str], set[str] | None]] = {
     "training.rate": ([], "1e-3", TRAIN, None),
     "training.warmup_steps": ([], "10", TRAIN, None),
     "training.schedule": ([], "constant", TRAIN, None),
+    "training.decay": (["controls.training.schedule=wsd"], "0.2", TRAIN, None),
     "training.floor": ([], "0", TRAIN, None),
     "training.clip": ([], "null", TRAIN, None),
     "training.weight_decay": ([], "0", TRAIN, None),

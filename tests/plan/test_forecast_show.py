@@ -8,13 +8,13 @@ import pytest
 
 from orchestrator.commands.options import PlanOptions, Selection
 from orchestrator.commands.plan.command import plan
+from orchestrator.opening import open_study
 from orchestrator.plan.estimates import Basis
 from orchestrator.plan.forecast import Forecast, RowForecast
 from orchestrator.plan.forecast_show import amount, duration_words, forecast_json, forecast_line, forecast_text
 from orchestrator.plan.job import Standing
 from orchestrator.plan.makespan import Capacity
 from orchestrator.plan.show import others_text
-from orchestrator.study import open_study
 
 NOW = time.mktime((2026, 11, 29, 9, 0, 0, 0, 0, -1))
 

@@ -8,7 +8,7 @@ import pytest
 from recorded_run import record, write_matrix
 
 from orchestrator.commands.command import declared_commands, find_command, find_commands
-from orchestrator.study import open_study
+from orchestrator.opening import open_study
 
 HEAVY = ("torch", "ray", "mlflow", "boto3", "scipy", "numpy", "deepspeed", "matplotlib", "pandas")
 
@@ -42,7 +42,15 @@ def imported(line: str, folder: Path) -> set[str]:
 def test_help_and_status_import_only_what_they_show(tmp_path: Path) -> None:
     matrix = write_matrix(tmp_path / "matrix.yaml")
     for_help = imported("--help", tmp_path)
-    unwanted = {"orchestrator.study", "yaml", "pydantic", "rich", "omegaconf", "importlib.metadata"}
+    unwanted = {
+        "orchestrator.opening",
+        "orchestrator.study",
+        "yaml",
+        "pydantic",
+        "rich",
+        "omegaconf",
+        "importlib.metadata",
+    }
     assert not for_help & {*HEAVY, *unwanted}
     record(open_study(matrix), 1.0)
     for_status = imported("status", tmp_path)

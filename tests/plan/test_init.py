@@ -12,9 +12,9 @@ import pytest
 from orchestrator.backends.registry import backends
 from orchestrator.commands.init import cluster_text, init
 from orchestrator.errors import MatrixError, PlanError
+from orchestrator.opening import open_study
 from orchestrator.schedule.launcher import build_request
 from orchestrator.spec.cluster import Cluster, load_cluster
-from orchestrator.study import open_study
 from workloads.contract.request import request_from
 from workloads.runtime.progress import Progress
 from workloads.study.workload import WORKLOAD

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from own_study import CHECKOUT, ROWS, blocks, files, own_matrix, page, write_own_matrix, write_own_study
 
-from orchestrator.study import open_study
+from orchestrator.opening import open_study
 from workloads.contract.rows import RowError
 from workloads.study.memory import families
 from workloads.study.memory.parts import ADDRESSES, AddressSpec

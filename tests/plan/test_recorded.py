@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.opening import open_study
 from orchestrator.plan.recorded import plan_document, plan_of
 from orchestrator.plan.select import find_job, select, select_own
 from orchestrator.plan.show import plan_json, plan_text
-from orchestrator.study import open_study
 
 
 @pytest.mark.parametrize("profile", ["laptop", "paper"])

@@ -14,6 +14,7 @@ import pytest
 from orchestrator.commands.libraries import libraries_of, require_libraries_of
 from orchestrator.commands.status.command import status_text
 from orchestrator.errors import RequirementError
+from orchestrator.opening import open_study
 from orchestrator.plan.show import plan_text
 from orchestrator.provenance import version, version_of
 from orchestrator.requirements import (
@@ -28,7 +29,7 @@ from orchestrator.schedule.lease_holder import NAME as DRIVER
 from orchestrator.schedule.lease_holder import is_held, this_process
 from orchestrator.store.location import StoreLocation
 from orchestrator.store.registry import make_store
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 INSTALLED = "0.1.0+g0123456ab"
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.opening import plan_of_matrix
 from orchestrator.plan import resolution
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec
 from orchestrator.plan.resolution import ONE_SEED, resolution_json, resolution_lines, unresolved
-from orchestrator.study import plan_of_matrix
 
 ROOT = Path(__file__).parents[2]
 THIRD = "finding 3: 3 seeds × 4 scenes resolve 9.1 points (power 0.8); it asks 5: `echo-matrix power --finding 3`"

@@ -12,6 +12,7 @@ from orchestrator.cli import app
 from orchestrator.commands.gc.garbage import find_garbage, remove_garbage
 from orchestrator.commands.results import results_json
 from orchestrator.errors import PlanError
+from orchestrator.opening import open_study, plan_of_matrix, reopen_study
 from orchestrator.plan.build import build_plan
 from orchestrator.plan.job import Plan
 from orchestrator.plan.recorded import plan_document, plan_of
@@ -22,7 +23,7 @@ from orchestrator.spec.expand import cells_of_rows, expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.patterns import families_of
 from orchestrator.store.files import FilesStore
-from orchestrator.study import Study, open_study, plan_of_matrix, reopen_study
+from orchestrator.study import Study
 from orchestrator.ui.scores import scores_text
 
 FAMILY_OF = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c"}

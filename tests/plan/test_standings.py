@@ -61,7 +61,10 @@ def test_a_changed_key_is_named_with_both_values_and_downstream_names_its_input(
     assert found["data"] == ("done", "done")
     assert found["index/s0"] == ("new", "training.steps 400 -> 300 since the last plan")
     both = "training.rate 0.002 -> 0.001, training.steps 400 -> 300 since the last plan"
-    assert found["train/context-k5/s0"] == ("new", both)
+    anew = (
+        "begins anew: with training.schedule cosine every rate depends on the number of steps; one of wsd is continued"
+    )
+    assert found["train/context-k5/s0"] == ("new", f"{both}; {anew}")
     assert found["evaluate/loop/context-k5/s0"] == ("new", "an input changed: train/context-k5/s0")
     assert found["judge/loop/context-k5/s0"] == ("new", "an input changed: evaluate/loop/context-k5/s0")
 

@@ -14,9 +14,10 @@ from orchestrator.commands.explain.command import explain_text
 from orchestrator.commands.explain.explanation import explanation_of
 from orchestrator.commands.logs.command import print_log
 from orchestrator.errors import PlanError
+from orchestrator.opening import reopen_study, where_it_ran
 from orchestrator.schedule.ledger.database import NAME, Attempt, Ledger
 from orchestrator.spec.store import StoreSettings
-from orchestrator.study import Study, reopen_study, where_it_ran
+from orchestrator.study import Study
 
 URL = "s3://my-bucket/studies"
 

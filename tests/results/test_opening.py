@@ -8,9 +8,9 @@ from finished_study import finished_study
 
 from orchestrator.commands.options import study_options
 from orchestrator.commands.run.opening import opening_text
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Standing
 from orchestrator.plan.select import select
-from orchestrator.study import open_study
 
 
 def test_it_counts_what_is_to_be_done_by_stage_and_names_rows_and_seeds(

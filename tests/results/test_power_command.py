@@ -10,10 +10,11 @@ from finished_study import finished_study
 
 from orchestrator.cli import app
 from orchestrator.errors import PlanError
+from orchestrator.opening import open_study
 from orchestrator.plan.design_cost import DesignCost, DesignCosts
 from orchestrator.plan.forecast import Forecaster
 from orchestrator.results import Results
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from reports.columns import columns
 from reports.results_csv import results_csv
 

@@ -15,6 +15,7 @@ from orchestrator.commands.run.report import report_of
 from orchestrator.crate.description import CrateDescription, read_description
 from orchestrator.crate.layout import STUDY
 from orchestrator.errors import CrateError, PlanError
+from orchestrator.opening import open_study, plan_of_matrix
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec
 from orchestrator.reporting.collect import report_input
@@ -22,7 +23,7 @@ from orchestrator.reporting.registration.changes import changes, registration_of
 from orchestrator.reporting.registration.content import content_of, source_of
 from orchestrator.reporting.registration.file import Entry, read_registration, registration_file
 from orchestrator.reporting.results_folder import read_results_folder, write_results_folder
-from orchestrator.study import Study, open_study, plan_of_matrix
+from orchestrator.study import Study
 from reports.findings import Answer, Material
 from reports.page.registration import registration_part
 from reports.spec import ReportSpec, SmallestEffect

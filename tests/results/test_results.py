@@ -15,11 +15,11 @@ from orchestrator import results as results_module
 from orchestrator.cli import app
 from orchestrator.commands.run.report import report_of
 from orchestrator.errors import ArtifactMissing, PlanError
+from orchestrator.opening import open_study
 from orchestrator.plan.recorded import plan_document, plan_of
 from orchestrator.reporting.artifacts import ArtifactReader
 from orchestrator.reporting.collect import case_values, report_input
 from orchestrator.results import Results, open_results
-from orchestrator.study import open_study
 from orchestrator.ui.scores import scores_text
 from reports.analysis import analyse
 from reports.computed_json import computed_json
@@ -153,7 +153,7 @@ def test_an_excluded_cell_is_not_missing_and_a_row_is_complete_without_it(
     matrix.write_text(matrix.read_text() + "\nexclude:\n  - {rows: linear, seeds: 1}\n")
     text = printed(capsys)
     assert "excluded by the matrix: 1 cell; see `echo-matrix plan`" in text
-    assert "never marked, since the matrix excludes some of their seeds: linear" in text
+    assert "never marked, since some of their seeds are excluded: linear" in text
     assert "missing" not in text
     scores = {score["row"]: score for score in open_results().scores(branches="clean")}
     assert [(score["values"], score["values_expected"]) for score in scores.values()] == [

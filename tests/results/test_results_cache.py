@@ -12,12 +12,13 @@ from recorded_run import write_matrix
 from toy_study import commit_of
 
 from orchestrator.commands.gc.garbage import find_garbage, remove_garbage
+from orchestrator.opening import HOME_VARIABLE
 from orchestrator.plan.job import Job
 from orchestrator.reporting.collect import report_input
 from orchestrator.reporting.rebuild import DIGEST, report_if_needed
 from orchestrator.reporting.results_cache import NAME, ResultsCache
 from orchestrator.store.files import FilesStore
-from orchestrator.study import HOME_VARIABLE, Study
+from orchestrator.study import Study
 from reports.input import ReportInput
 
 

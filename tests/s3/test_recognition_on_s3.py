@@ -7,11 +7,11 @@ from grown_study import LARGE, SMALL, finish
 from recorded_run import write_matrix
 from s3_servers import Service
 
+from orchestrator.opening import open_study
 from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.select import find_job
 from orchestrator.schedule.recognition import recognise
 from orchestrator.store.s3.store import S3Store
-from orchestrator.study import open_study
 
 ROW = "context-k1"
 RETURN = f"evaluate/return/{ROW}/s0"

@@ -11,10 +11,11 @@ from s3_proxy import FaultProxy, faulty
 from s3_servers import Service
 
 from orchestrator.commands.run.run_study import report_of
+from orchestrator.opening import open_study
 from orchestrator.reporting.rebuild import report_if_needed
 from orchestrator.store.protocol import RECENT_S
 from orchestrator.store.s3 import objects
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 PAGE = 7
 

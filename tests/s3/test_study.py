@@ -10,8 +10,9 @@ from s3_proxy import FaultProxy, refusal
 from orchestrator import cli
 from orchestrator.commands.doctor.state import store as store_check
 from orchestrator.commands.doctor.subject import Subject
+from orchestrator.opening import open_study
 from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 Called = Callable[..., tuple[int, str]]
 ROWS = ("--rows", "context-k1", "--branches", "loop")

@@ -11,10 +11,10 @@ import pytest
 from s3_servers import Service
 from two_homes import GC, LONGER, RUN, Called, Journal, call
 
+from orchestrator.opening import open_study
 from orchestrator.plan.select import select
 from orchestrator.store.protocol import Store
 from orchestrator.store.registry import make_store
-from orchestrator.study import open_study
 
 SCRIPT = Path(__file__).with_name("two_homes.py")
 HOMES = ("one", "two")

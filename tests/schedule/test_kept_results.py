@@ -10,8 +10,9 @@ from recorded_run import make_results, record, run, write_matrix
 from orchestrator.commands.gc.garbage import FoundGarbage, find_garbage, remove_garbage
 from orchestrator.commands.gc.kept_results import RECENT, UNKNOWN
 from orchestrator.errors import LeaseError, PlanError
+from orchestrator.opening import open_study, reopen_study
 from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.study import Study
 
 DAY_S = 86400.0
 OTHER = ("controls.training.steps=800",)

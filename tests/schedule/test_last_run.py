@@ -9,9 +9,9 @@ from recorded_run import record, write_matrix
 from orchestrator.commands.options import LastRunOptions, StudyOptions
 from orchestrator.errors import MatrixError
 from orchestrator.last_run import home_of, look_at_study
+from orchestrator.opening import open_study, recorded_settings, reopen_study
 from orchestrator.plan.select import find_job, select
 from orchestrator.schedule.lease import acquire
-from orchestrator.study import open_study, recorded_settings, reopen_study
 
 RUN_AT = 1.7e9
 

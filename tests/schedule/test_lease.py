@@ -15,10 +15,10 @@ from orchestrator.commands.active_run import wait_for_end
 from orchestrator.commands.logs.command import follow_job
 from orchestrator.commands.status.watch import watch
 from orchestrator.errors import LeaseError, PlanError
+from orchestrator.opening import open_study
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.lease import Lease, acquire
 from orchestrator.schedule.lease_holder import is_held, read_holder, this_process
-from orchestrator.study import open_study
 
 
 def dead_process() -> int:

@@ -8,6 +8,7 @@ from grown_study import LARGE, SMALL, finish
 from recorded_run import write_matrix
 
 from orchestrator.errors import StoreError
+from orchestrator.opening import open_study
 from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.select import find_job
@@ -15,7 +16,6 @@ from orchestrator.schedule.recognition import recognise
 from orchestrator.store.files import FilesStore
 from orchestrator.store.lineage import is_recognised
 from orchestrator.store.protocol import Commit
-from orchestrator.study import open_study
 
 ROW = "context-k1"
 RETURN = f"evaluate/return/{ROW}/s0"

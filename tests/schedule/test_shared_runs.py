@@ -15,6 +15,7 @@ from orchestrator.commands.gc.kept_results import UNKNOWN
 from orchestrator.commands.refresh import to_withdraw, withdraw
 from orchestrator.commands.status.command import status_json, status_text
 from orchestrator.errors import LeaseError, StoreError
+from orchestrator.opening import open_study, reopen_study
 from orchestrator.schedule.clock import SystemClock
 from orchestrator.schedule.lease_holder import this_process
 from orchestrator.schedule.ledger.database import NAME, Ledger
@@ -24,7 +25,7 @@ from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run, shared_runs
 from orchestrator.store.files import FilesStore
 from orchestrator.store.protocol import ObjectEntry
-from orchestrator.study import Study, open_study, reopen_study
+from orchestrator.study import Study
 from orchestrator.testing.checkpoints import stored, write_checkpoint
 from orchestrator.testing.objects import FolderObjects
 

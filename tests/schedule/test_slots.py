@@ -15,6 +15,7 @@ from orchestrator.commands.explain.command import explain_json, explain_text
 from orchestrator.commands.explain.explanation import explanation_of
 from orchestrator.commands.run.command import cost_question
 from orchestrator.errors import MatrixError
+from orchestrator.opening import open_study
 from orchestrator.plan.estimates import JobEstimate
 from orchestrator.plan.makespan import Capacity, makespan
 from orchestrator.plan.slots import check_slots, slot_words, slots_of
@@ -23,7 +24,7 @@ from orchestrator.schedule.events import Event
 from orchestrator.schedule.simulation import Schedule, SimulatedJob, simulate
 from orchestrator.spec.cell import Resources
 from orchestrator.spec.cluster import Cluster
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 CPU = Resources(cpus=1, devices=0, memory_gib=1.0, minutes=5.0)
 JUDGED = replace(CPU, slots={"judge-server": 2})

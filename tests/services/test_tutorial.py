@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from forging import forge_value, remake_report, resign_commit, resign_files, resign_manifest
 
+from orchestrator.opening import open_study
 from orchestrator.plan.select import find_job
-from orchestrator.study import open_study
 
 ECHO_MATRIX = str(Path(sys.executable).with_name("echo-matrix"))
 EPOCHS = 300

@@ -1,4 +1,7 @@
-"""A training over two nodes of a real SLURM, put back into the queue on the way, has the bits of two ranks on one."""
+"""A training over two nodes of a real SLURM, put back into the queue on the way, has the bits of two ranks on one.
+
+What needs one node runs in a pilot job beside it.
+"""
 
 import sys
 from collections.abc import Callable
@@ -11,9 +14,13 @@ sys.path.insert(0, str(CHAOS))
 
 from two_rank_training import CHECKPOINTS, ON_ONE, ended_well, published, start, trainings
 
+from orchestrator.backends.slurm.core.backend import QUEUE
+from orchestrator.schedule.ledger.database import NAME, Ledger
+
 Wait = Callable[[Callable[[], bool], str], None]
 
-ON_TWO = "backend: slurm\nslurm: {stages: {train: {nodes: 2}}, poll_s: 1.0}\n"
+PILOT = "{cpus: 2, memory_gib: 4.5, minutes: 30, allocations: 1}"
+ON_TWO = f"backend: slurm\nslurm: {{stages: {{train: {{nodes: 2}}}}, pilot: {PILOT}, poll_s: 1.0}}\n"
 ROW = "ssm-blockwise"
 
 
@@ -47,3 +54,5 @@ def test_two_nodes_train_what_two_ranks_on_one_node_train_and_a_requeue_changes_
     assert second.id == f"{first.id}.r1" and second.begun > 0
     logs = sorted(path.name for path in two.glob(f"echo-memory/attempts/*/{second.id}/log*.txt"))
     assert logs == ["log-n1.txt", "log.txt"]
+    with Ledger.read(two / "echo-memory" / NAME) as ledger:
+        assert {attempt.stage for attempt in ledger.attempts() if attempt.host == QUEUE} == {"train"}

@@ -13,8 +13,8 @@ from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.slurm.preflight.check import preflight
 from orchestrator.backends.slurm.preflight.limits import Shape
 from orchestrator.backends.slurm.preflight.site import read_site
+from orchestrator.opening import open_study
 from orchestrator.schedule.ledger.database import NAME, Ledger
-from orchestrator.study import open_study
 from workloads.study.workload import WORKLOAD
 
 ECHO_MATRIX = Path(sys.executable).with_name("echo-matrix")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import MatrixError
+from orchestrator.opening import open_study
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.overrides import read_overrides
 from orchestrator.spec.schema import Matrix
-from orchestrator.study import open_study
 
 MATRIX = (Path(__file__).parent.parent / "golden" / "matrix.yaml").read_text(encoding="utf-8")
 LAPTOP = "  laptop:\n"

@@ -6,11 +6,11 @@ import pytest
 
 from orchestrator.backends.registry import backends
 from orchestrator.errors import MatrixError
+from orchestrator.opening import open_study
 from orchestrator.spec import cluster
 from orchestrator.spec.cluster import Cluster
 from orchestrator.spec.store import endpoint_problem, split_url
 from orchestrator.store.location import StoreLocation, cache_folder
-from orchestrator.study import open_study
 from workloads.study.workload import WORKLOAD
 
 HERE = "s3://my-bucket/studies"

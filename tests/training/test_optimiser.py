@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from workloads.study.schedule import stable_steps
 from workloads.training.optimiser import BETAS, make_optimiser, optimiser_groups, rate_at, set_rate
 
 COSINE = {"steps": 400, "rate": 2e-3, "warmup_steps": 40, "schedule": "cosine", "floor": 0.05}
@@ -30,6 +31,26 @@ def test_the_cosine_never_rises_after_the_warm_up() -> None:
 def test_a_constant_schedule_stays_at_the_rate_after_the_warm_up() -> None:
     constant = {**COSINE, "schedule": "constant"}
     assert {rate_at(step, constant) for step in (40, 200, 399)} == {2e-3}
+
+
+def test_wsd_is_constant_before_its_decay_and_ends_at_the_floor() -> None:
+    wsd = {**COSINE, "schedule": "wsd"}
+    assert {rate_at(step, wsd) for step in (40, 200, 359)} == {2e-3}
+    decay = [rate_at(step, wsd) for step in range(359, 400)]
+    assert decay == sorted(decay, reverse=True) and len(set(decay)) == 41
+    assert decay[10] == pytest.approx(2e-3 * (0.05 + 0.95 * 0.5))  # a quarter of the decay is half of the way
+    assert decay[-1] == pytest.approx(0.05 * 2e-3)
+
+
+def test_the_rates_before_the_decay_are_those_of_every_longer_wsd_training() -> None:
+    short, long = ({**COSINE, "schedule": "wsd", "steps": steps, "decay": 0.25} for steps in (400, 800))
+    assert stable_steps(short) == 300 and stable_steps(long) == 600
+    assert [rate_at(step, short) for step in range(300)] == [rate_at(step, long) for step in range(300)]
+
+
+@pytest.mark.parametrize(("steps", "decay", "stable"), [(100, 0.29, 71), (5, 0.1, 4), (1, 1.0, 0), (10, 0.1, 9)])
+def test_the_decay_has_the_whole_steps_of_its_share_and_at_least_one(steps: int, decay: float, stable: int) -> None:
+    assert stable_steps({"schedule": "wsd", "steps": steps, "decay": decay}) == stable
 
 
 def test_without_warm_up_the_first_step_has_the_full_rate() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from by_two import run_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
+from orchestrator.opening import open_study
 from orchestrator.spec.cluster import BUILT_IN
-from orchestrator.study import open_study
 from workloads.contract.request import Rendezvous, Request
 from workloads.study.estimate import row_sizes
 from workloads.study.footprint import weights_bytes

@@ -10,9 +10,10 @@ from tiny_training import train_once, train_request, zero
 from orchestrator.commands.reshard import convert_checkpoint
 from orchestrator.errors import PlanError
 from orchestrator.host.checkpoints import attempt_folder, newest_checkpoint
+from orchestrator.opening import open_study
 from orchestrator.plan.job import Job
 from orchestrator.schedule.ledger.database import NAME, Attempt, JobRecord, Ledger
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 
 Pool = dict[str, str]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.study import Study, open_study
+from orchestrator.opening import open_study
+from orchestrator.study import Study
 from workloads.study.outside import cannot_rerun
 
 

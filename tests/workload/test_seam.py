@@ -13,10 +13,11 @@ from toy_study import make_job
 
 from orchestrator.commands.reshard import convert
 from orchestrator.errors import MatrixError, PlanError
+from orchestrator.opening import open_study
 from orchestrator.provenance import commits_of
 from orchestrator.spec.lines import Place
 from orchestrator.spec.workload import package_of, workload_of
-from orchestrator.study import Study, open_study
+from orchestrator.study import Study
 from workloads.contract.fields import key_of
 from workloads.study.workload import WORKLOAD
 

@@ -156,7 +156,8 @@ def _stage_problems(
             allowed = _listed(workload.branch_names)
             yield f"{where} has branch {branch!r}, which is not in `branches`; allowed: {allowed}"
     bounds = (path for check in stage.counted for path in (check.of, check.most))
-    single = (*stage.revisions.values(), *([stage.global_batch] if stage.global_batch else []), *bounds)
+    named = (path for path in (stage.global_batch, stage.continued) if path)
+    single = (*stage.revisions.values(), *named, *bounds)
     for path in (*stage.sections, *single, *(path for check in stage.checks for path in check.depends)):
         section, _, key = path.partition(".")
         if section not in keys:

@@ -122,6 +122,10 @@ class PlannedCluster(Protocol):
     def device_gib(self) -> float | None:
         """Memory of one accelerator, GiB; None: not known."""
 
+    @property
+    def keep_stable(self) -> bool:
+        """Whether a job that longer ones continue publishes its state."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:

@@ -45,6 +45,8 @@ class Execution:
     """Name -> place on this machine of files and services that the study uses, from the cluster file."""
     system_metrics: bool = False
     """Processors, memory and accelerators are written among the metrics."""
+    keep_stable: bool = False
+    """A training publishes its whole state where its stable part ends, from which a longer one begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,7 @@ _EXECUTION = {
     **dict.fromkeys(("checkpoint_every_s", "grace_s"), (int, float)),
     **dict.fromkeys(("deepspeed", "paths"), dict),
     "micro_batch": (int, type(None)),
-    **dict.fromkeys(("deterministic", "system_metrics"), bool),
+    **dict.fromkeys(("deterministic", "system_metrics", "keep_stable"), bool),
 }
 _RENDEZVOUS = {
     **dict.fromkeys(("world_size", "rank", "local_rank"), int),

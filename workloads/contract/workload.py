@@ -133,6 +133,17 @@ class StageSpec:
 
     Elsewhere a job whose items are all in another job's artifact is done.
     """
+    continued: str = ""
+    """`section.key` of how many steps a job takes, of a stage whose longer jobs continue shorter ones; empty: none do.
+
+    Its item, if a job has one, is the step up to which it is the same as every longer one, zero-padded. A job begins
+    with the longest finished one of its base up to its own item, whose state its artifact has; it is never done by
+    another. A job that is like no longer one has no items.
+    """
+    states: str = ""
+    """Folder of the artifact with the state with which longer jobs begin; it has times: its bits are no result."""
+    anew: str = ""
+    """Why a job of such a stage has no items, for people who ask for more steps, and what would have some."""
     revision: int = 1
     """Increase it when the stage changes its meaning: its jobs and their dependents run again."""
     performs: tuple[str, ...] = ()
@@ -346,13 +357,14 @@ class Workload:
         """Predicted cost of the selected jobs (None: all); None: not known."""
         return None
 
-    def added_disk(self, plan: Planned, made: Mapping[str, float]) -> Mapping[str, int]:
+    def added_disk(self, plan: Planned, made: Mapping[str, float], *, keep_stable: bool = True) -> Mapping[str, int]:
         """What -> bytes that some jobs add to the disk, for people; {}: not known.
 
         Args:
             plan: as built.
             made: id of each of the jobs -> share of its items that are made; the others are linked. 1: all, or it has
                 none.
+            keep_stable: whether a job that longer ones continue publishes its state.
         """
         return {}
 

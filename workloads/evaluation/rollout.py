@@ -189,7 +189,7 @@ class _Solver:
         x = noise
         lost = torch.zeros(len(x), dtype=torch.long, device=x.device)
         for step, (sigma, following) in enumerate(zip(self.sigmas[:-1], self.sigmas[1:], strict=True), 1):
-            level = torch.full((len(x),), float(sigma), device=x.device)
+            level = torch.full((1,), float(sigma), device=x.device)
             velocity = model.denoise(x, level, actions, text, slots, state).float()
             if self.guidance != 1.0 and negative is not None:
                 other = model.denoise(x, level, actions, negative, slots, state).float()
@@ -239,7 +239,11 @@ def _evidence(
         actions[i, :count] = action_vectors(one.poses, case.poses[start])
         valid[i, :count] = True
     return Slots(
-        _tensor(latents, device), _tensor(actions, device), torch.from_numpy(valid).to(device), _tensor(base, device)
+        _tensor(latents, device),
+        _tensor(actions, device),
+        torch.from_numpy(valid).to(device),
+        _tensor(base, device),
+        fixed=True,
     )
 
 

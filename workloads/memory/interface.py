@@ -51,9 +51,15 @@ class Slots:
     """(b, k) bool."""
     base: Tensor | None = None
     """(b, 12) pose of the segment's first frame relative to the first frame that was ever written; None: it is that."""
+    fixed: bool = False
+    """Every shape, and what is masked, follows `k` alone and not `valid`: then no sample's bits depend on which others
+    share its batch. Slots that are empty in all of them are computed too.
+    """
 
     def trimmed(self) -> Slots:
-        """Without the slots that are empty in the whole batch; the anchor's slot always stays."""
+        """Without the slots that are empty in the whole batch, unless shapes are `fixed`; the anchor's always stays."""
+        if self.fixed:
+            return self
         used = self.valid.any(0)
         if bool(used[-1]):
             return self

@@ -34,7 +34,7 @@ class LatentShape:
         """
         b, t = noisy.shape[:2]
         _expect("noisy", noisy, (b, self.frames, self.channels, self.height, self.width))
-        _expect("sigma", sigma, (b,))
+        _expect("sigma", sigma, (b,) if len(sigma) > 1 else (1,))
         _expect("actions", actions, (b, t, ACTION_WIDTH))
 
     def check_evidence(self, batch: int, text: Tensor, segments: Sequence[Slots]) -> None:

@@ -140,7 +140,7 @@ class WorldModel(nn.Module):
         if memory.scale is not None:
             x = torch.cat([x[:, :t], x[:, t:] * memory.scale[:, :, None, None]], 1)
         poses = torch.cat([actions, memory.actions], 1)
-        bias = self._bias(t, memory.valid, memory.log_weight)
+        bias = self._bias(t, memory.valid, memory.log_weight, slots.fixed)
         looks = self.mechanism.looks(poses, slots.base)
         positions = self.mechanism.positions(self._rotary(count, x.device), looks)
         embedded, projected = self._timestep(sigma * TIMESTEPS)
@@ -184,22 +184,26 @@ class WorldModel(nn.Module):
         """Evidence as it is written: oldest first, the anchor after the retrieved frames of its segment.
 
         Returns latents (b, f, c, h, w), actions (b, f, 12), where the frames look, and valid (b, f), each sample's
-        valid frames moved to the end in their order; None for valid where nothing is missing.
+        valid frames moved to the end in their order; None for valid where nothing is missing, or could be if shapes are
+        fixed.
         """
+        fixed = any(slots.fixed for slots in segments)
         turned: list[tuple[Tensor, ...]] = []
         for slots in segments:
             slots = slots.trimmed()
             origin = slots.actions if slots.base is None else placed(slots.base, slots.actions)
             turned.append(tuple(x.roll(-1, 1) for x in (slots.latents, slots.actions, origin, slots.valid)))
         latents, actions, origin, valid = (torch.cat(parts, 1) for parts in zip(*turned, strict=True))
-        if not bool(valid.all()):
-            count = max(1, int(valid.sum(1).max()))
+        masked = valid.shape[1] > 1 if fixed else not bool(valid.all())
+        if masked:
+            count = valid.shape[1] if fixed else max(1, int(valid.sum(1).max()))
             # A stable sort keeps the order in time among the valid frames; only the last `count` places are used.
             order = valid.to(torch.uint8).sort(dim=1, stable=True).indices[:, -count:]
             sample = torch.arange(order.shape[0], device=order.device)[:, None]
             latents, actions, origin, valid = (x[sample, order] for x in (latents, actions, origin, valid))
+            masked = fixed or not bool(valid.all())
         # An address of a state tells poses by the first frame that was ever written.
-        return latents, actions, self.mechanism.looks(origin, None), None if bool(valid.all()) else valid
+        return latents, actions, self.mechanism.looks(origin, None), valid if masked else None
 
     def _denoise_block(
         self,
@@ -285,9 +289,9 @@ class WorldModel(nn.Module):
             embedded = self.time_embedding(torch.cat([angle.cos(), angle.sin()], -1).float())
             return embedded, self.time_projection(F.silu(embedded)).view(-1, 6, self.width)
 
-    def _bias(self, target: int, valid: Tensor, log_weight: Tensor | None) -> Tensor | None:
-        """(b, 1, 1, tokens) for the attention logits, or None where nothing is masked or weighted."""
-        masked = not bool(valid.all())
+    def _bias(self, target: int, valid: Tensor, log_weight: Tensor | None, fixed: bool) -> Tensor | None:
+        """(b, 1, 1, tokens) for the attention logits; None: nothing is masked (if `fixed`: can be) or weighted."""
+        masked = valid.shape[1] > 1 if fixed else not bool(valid.all())
         if not masked and log_weight is None:
             return None
         bias = torch.zeros(valid.shape, device=valid.device) if log_weight is None else log_weight

@@ -5,18 +5,20 @@ from typing import Any
 
 from workloads.contract.planned import Planned, PlannedJob
 from workloads.study.cases import cases_of, chunks_of
-from workloads.study.footprint import checkpoint_bytes, latents_and_pool, weights_bytes
+from workloads.study.footprint import checkpoint_bytes, latents_and_pool, stable_bytes, weights_bytes
 from workloads.study.memory.families import row_from
 from workloads.study.scenes import WORLDS
+from workloads.study.schedule import stable_steps
 from workloads.study.sizes import ModelSizes, model_sizes
 
 POOL, LATENTS, WEIGHTS, VIDEOS = "scenes", "latents", "weights", "videos"
+STABLE = "states with which longer trainings begin"
 CHECKPOINTS = "checkpoints of one training while it runs"
 
 
-def added_disk(plan: Planned, made: Mapping[str, float]) -> dict[str, int]:
+def added_disk(plan: Planned, made: Mapping[str, float], *, keep_stable: bool = True) -> dict[str, int]:
     """See `Workload.added_disk`; frames uncompressed, evaluations of a real pool only where their cases are counted."""
-    added: dict[str, int] = dict.fromkeys((POOL, LATENTS, WEIGHTS, VIDEOS), 0)
+    added: dict[str, int] = dict.fromkeys((POOL, LATENTS, WEIGHTS, STABLE, VIDEOS), 0)
     running = 0
     # Equal sections and rows are the same objects in all cells.
     models: dict[tuple[int, int], ModelSizes] = {}
@@ -38,6 +40,8 @@ def added_disk(plan: Planned, made: Mapping[str, float]) -> dict[str, int]:
                 if same not in models:
                     models[same] = model_sizes(cell.controls, row_from(cell.trained))
                 added[WEIGHTS] += weights_bytes(models[same])
+                if keep_stable and stable_steps(job.config["training"]) is not None:
+                    added[STABLE] += stable_bytes(models[same])
                 running = max(running, checkpoint_bytes(models[same]))
     return {name: size for name, size in {**added, CHECKPOINTS: running}.items() if size}
 

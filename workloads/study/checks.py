@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 
 from workloads.study.memory.base import PATCH
+from workloads.study.schedule import stable_steps
 from workloads.study.sections import Absence, Branches, Controls
 from workloads.study.sizes import RGB, WAN_CHANNELS, WAN_TIME_FACTOR
 
@@ -142,6 +143,14 @@ def _training(controls: Controls) -> Iterator[tuple[str, str]]:
         yield (
             "controls.training.warmup_steps",
             f"is {training.warmup_steps}, but training.steps is {training.steps}; allowed: 0 to {training.steps}",
+        )
+        return
+    stable = stable_steps(vars(training))
+    if stable is not None and stable < max(1, training.warmup_steps):
+        yield (
+            "controls.training.decay",
+            f"is {training.decay:g}, which leaves {stable} of {training.steps} steps before the decay, but "
+            f"training.warmup_steps is {training.warmup_steps}; allowed: a share that leaves a step and the warm-up",
         )
 
 

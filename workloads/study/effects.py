@@ -4,7 +4,7 @@ Findings 1, 2 and 6 have none: they ask for the order of rows and for shares of 
 rows in a unit.
 """
 
-from reports.spec import SmallestEffect
+from reports.spec import RaceSpec, SmallestEffect
 
 POINTS = 5.0
 """Of 100: one step of five in the presence of the object, which has a quarter of the judge's weight."""
@@ -34,4 +34,8 @@ SMALLEST_EFFECTS = (
         effect=POINTS,
         reason="one step of five in the presence of the object",
     ),
+)
+
+RACE = RaceSpec(
+    metric="return", baseline="context-k1", margin=POINTS, reason="one step of five in the presence of the object"
 )

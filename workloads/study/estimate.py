@@ -18,9 +18,11 @@ from workloads.study.footprint import (
     footprint,
     latents_and_pool,
     memory_remedies,
+    stable_bytes,
     weights_bytes,
 )
 from workloads.study.memory.families import row_from
+from workloads.study.schedule import stable_steps
 from workloads.study.sizes import (
     ModelSizes,
     full_step,
@@ -59,11 +61,11 @@ class RowSize:
 def estimate(plan: Planned, cluster: PlannedCluster, selected: Collection[str] | None = None) -> Estimate:
     """The estimate of the selected jobs (None: all)."""
     sizes = row_sizes(plan, cluster, selected)
-    disk = plan_disk(plan, sizes)
+    disk = plan_disk(plan, sizes, keep_stable=cluster.keep_stable)
     return Estimate(
-        text=sizes_text(sizes, disk),
+        text=sizes_text(sizes, disk) + ("" if cluster.keep_stable else _not_kept(plan)),
         json=sizes_json(sizes, disk),
-        disk_bytes=disk.weights + disk.checkpoints + disk.latents + disk.pool,
+        disk_bytes=disk.weights + disk.stable + disk.checkpoints + disk.latents + disk.pool,
         refusal=too_large(sizes),
     )
 
@@ -128,7 +130,7 @@ def too_large(sizes: Sequence[RowSize]) -> str:
     )
 
 
-def plan_disk(plan: Planned, sizes: Sequence[RowSize]) -> Disk:
+def plan_disk(plan: Planned, sizes: Sequence[RowSize], *, keep_stable: bool = True) -> Disk:
     """Estimated disk space of the plan; each distinct training, pool and set of latents counts once."""
     by_label = {size.label: size.model for size in sizes}
     trainings: dict[str, ModelSizes] = {}
@@ -141,8 +143,9 @@ def plan_disk(plan: Planned, sizes: Sequence[RowSize]) -> Disk:
             if jobs["latents"] not in shared:
                 shared[jobs["latents"]] = latents_and_pool(cell.controls["data"], cell.controls["codec"])
     # Seeds of a row share its sizes: counted once a seed, they took a tenth of the time of a study of 10,000 jobs.
-    numbers = Counter(id(model) for model in trainings.values())
-    counted = [(model, numbers[key]) for key, model in {id(model): model for model in trainings.values()}.items()]
+    counted = _numbered([*trainings.values()])
+    shared_on = [(model, stable_steps(plan.jobs[job].config["training"])) for job, model in trainings.items()]
+    kept = [model for model, stable in shared_on if stable is not None and keep_stable]
     pools = {plan.jobs[latents].inputs["data"]: shared[latents][1] for latents in shared}
     return Disk(
         weights=sum(number * weights_bytes(model) for model, number in counted),
@@ -150,7 +153,22 @@ def plan_disk(plan: Planned, sizes: Sequence[RowSize]) -> Disk:
         latents=sum(latents for latents, _, _ in shared.values()),
         pool=sum(pools.values()),
         assumption="; ".join(dict.fromkeys(said for _, _, said in shared.values())),
+        stable=sum(number * stable_bytes(model) for model, number in _numbered(kept)),
     )
+
+
+def _numbered(models: Sequence[ModelSizes]) -> list[tuple[ModelSizes, int]]:
+    """Each of the models once, and how often it is there; equal ones are the same objects."""
+    numbers = Counter(map(id, models))
+    return [(model, numbers[key]) for key, model in {id(model): model for model in models}.items()]
+
+
+def _not_kept(plan: Planned) -> str:
+    """That no training can be continued, because the cluster file says so; empty: none could be."""
+    trainings = (job for job in plan.jobs.values() if job.stage == "train")
+    if all(stable_steps(job.config["training"]) is None for job in trainings):
+        return ""
+    return "not kept (keep_stable: false in cluster/*.yaml): states with which longer trainings could begin\n"
 
 
 def sizes_json(sizes: Sequence[RowSize], disk: Disk) -> dict[str, Any]:
@@ -181,6 +199,7 @@ def sizes_json(sizes: Sequence[RowSize], disk: Disk) -> dict[str, Any]:
         ],
         "disk": {
             "weights": disk.weights,
+            "stable": disk.stable,
             "checkpoints": disk.checkpoints,
             "latents": disk.latents,
             "pool": disk.pool,
@@ -227,6 +246,7 @@ def sizes_text(sizes: Sequence[RowSize], disk: Disk) -> str:
         f"{name} {value / GIB:,.1f}"
         for name, value in (
             ("weights", disk.weights),
+            *([("states with which longer trainings begin", disk.stable)] if disk.stable else []),
             ("checkpoints of one training while it runs", disk.checkpoints),
             ("latents", disk.latents),
             ("pool", disk.pool),

@@ -205,6 +205,13 @@ class Disk:
     pool: int
     """Rendered frames, uncompressed; 0 where the pool is the user's."""
     assumption: str
+    stable: int = 0
+    """Published states with which longer trainings begin."""
+
+
+def stable_bytes(s: ModelSizes) -> int:
+    """The state with which a longer training begins: weights and two moments."""
+    return 3 * weights_bytes(s)
 
 
 def weights_bytes(s: ModelSizes) -> int:

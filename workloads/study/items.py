@@ -1,6 +1,7 @@
-"""Items of the study's jobs: scenes of a rendered pool, and the cases of evaluations.
+"""Items of the study's jobs: scenes of a rendered pool, the cases of evaluations, and numbers of steps.
 
-The scenes of a real pool are known only once it has been read, so that its jobs have none. Standard library only.
+The scenes of a real pool are known only once it has been read, so that jobs of scenes and cases have none there.
+Standard library only.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,13 +20,19 @@ from workloads.study.scenes import (
     scene_names,
     scene_of,
 )
+from workloads.study.schedule import stable_steps, step_item
 
 
 def items_of(
     stage: StageSpec, branch: str | None, controls: Mapping[str, Any], section: Mapping[str, Any] | None
 ) -> Items | None:
     """See `Workload.items`."""
-    data = controls["data"]
+    data, training = controls["data"], controls["training"]
+    if stage.name == "index":  # its own number of steps, whatever else it reads
+        return {step_item(int(training["steps"])): {}}
+    if stage.name == "train":  # of the index it reads as many steps as the item says: of every longer one too
+        stable = stable_steps(training)
+        return None if stable is None else {step_item(stable): {"index": ()}}
     if data["source"] != WORLDS:
         return None
     if stage.name in ("data", "latents"):

@@ -29,7 +29,7 @@ from reports.spec import (
     Words,
 )
 from workloads.study.differences import DIFFERENCES
-from workloads.study.effects import SMALLEST_EFFECTS
+from workloads.study.effects import RACE, SMALLEST_EFFECTS
 from workloads.study.gate import AT_MOST, GATED
 from workloads.study.glossary import GLOSSARY
 
@@ -102,6 +102,7 @@ REPORT = ReportSpec(
     family_labels={"compress": "compression", "ssm": "state space"},
     questions=_questions,
     smallest_effects=SMALLEST_EFFECTS,
+    race=RACE,
     pilot=Path(__file__).parent / "pilot.json",
     finding_decimals={"points": 1, "differ": 0},
     tiles=(

@@ -117,10 +117,11 @@ class Training:
     """Learning rate after the warm-up."""
     warmup_steps: Natural
     """Steps in which the rate grows from 0; part of `steps`."""
-    schedule: Literal["cosine", "constant"]
-    """cosine: down to `floor` times the rate; constant: as it is."""
+    schedule: Literal["cosine", "constant", "wsd"]
+    """cosine: down to `floor` times the rate; constant: as it is; wsd: constant, and in the last `decay` of the steps
+    down to `floor` times the rate. A training of more steps continues one that is done, but for cosine."""
     floor: Share
-    """Share of the rate at the end of the cosine."""
+    """Share of the rate in the last step of cosine and wsd."""
     clip: Positive | None
     """Largest norm of the gradient; null: not clipped."""
     weight_decay: NonNegative
@@ -135,6 +136,8 @@ class Training:
     """Steps between sample videos of the same held-out frames; 0: none."""
     rejected_share: Annotated[Share, LATER] = 0.1
     """A training that rejects a larger share of its steps has diverged, and fails."""
+    decay: Annotated[float, Range(0, 1, above=True), LATER] = 0.1
+    """wsd: share of the steps, the last ones, in which the rate falls."""
 
 
 @dataclass(frozen=True, kw_only=True)

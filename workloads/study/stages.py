@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from workloads.contract.fields import section_kinds
 from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Tolerance
+from workloads.study.schedule import OF_A_BUDGET
 from workloads.study.sections import Branches
 
 _SECTIONS = section_kinds(Branches)
@@ -106,6 +107,7 @@ STAGES = (
         module="workloads.data.order",
         inputs=("data",),
         sections=INDEXED,
+        ignored=("training.steps",),  # its number is the item; the first steps of a longer one are the same
         seed=True,
         seconds_guess=1.0,
         uncompared={
@@ -118,6 +120,10 @@ STAGES = (
         module="workloads.training.train",
         inputs=("latents", "index"),
         sections=(*OF_A_SCENE, "evidence", "action", "backbone", "training"),
+        measuring=tuple(f"training.{key}" for key in OF_A_BUDGET),
+        continued="training.steps",
+        states="stable",
+        anew="with training.schedule cosine every rate depends on the number of steps; one of wsd is continued",
         row="trained",
         seed=True,
         seconds_guess=300.0,

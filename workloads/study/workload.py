@@ -67,9 +67,9 @@ class EchoMemory(Workload):
         """See `estimate`."""
         return estimate.estimate(plan, cluster, selected)
 
-    def added_disk(self, plan: Planned, made: Mapping[str, float]) -> dict[str, int]:
+    def added_disk(self, plan: Planned, made: Mapping[str, float], *, keep_stable: bool = True) -> dict[str, int]:
         """See `added_disk`."""
-        return added_disk.added_disk(plan, made)
+        return added_disk.added_disk(plan, made, keep_stable=keep_stable)
 
     def flops(self, plan: Planned) -> Mapping[str, float]:
         """See `flops`."""

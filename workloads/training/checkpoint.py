@@ -9,6 +9,7 @@
 | `state.json` | `TrainingState` |
 | `metrics.jsonl` | the metrics up to this step: a later attempt starts with them, so no step is doubled or missing |
 | `step-{m}.mp4` | sample videos so far, so that what is published does not depend on interruptions |
+| `stable-{name}` | once the stable part has ended: the files of that checkpoint (`stable.py`) |
 | `manifest.json` | `{"step", "files": [{"path", "size", "sha256"}]}`, last: without it a folder is no checkpoint |
 
 There are no random states to save: every draw is a function of its name (study.md section 1), and the
@@ -20,8 +21,9 @@ Source: study.md section 6; design, rule 5 of "Truth and recovery".
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,8 @@ def write_checkpoint(
     metrics: Path,
     samples: Path,
     wait_for_all: Callable[[], None],
+    beside: Mapping[str, Path] | None = None,
+    without: Collection[str] = (),
     device: str = "cpu",
 ) -> Path:
     """Write `checkpoints/step-{n}` atomically, then delete all but the newest.
@@ -107,6 +111,8 @@ def write_checkpoint(
     folder.
 
     Args:
+        beside: further files on rank 0's machine, by their names in the checkpoint.
+        without: names of videos that are left out.
         device: of the ranks, which they send from.
 
     Returns:
@@ -124,7 +130,10 @@ def write_checkpoint(
         (temporary / STATE).write_text(json.dumps(asdict(state), indent=1, sort_keys=True), encoding="utf-8")
         copy_beginning(metrics, temporary / METRICS, state.metrics_bytes)
         for video in sorted(samples.glob("step-*.mp4")):
-            shutil.copyfile(video, temporary / video.name)
+            if video.name not in without:
+                shutil.copyfile(video, temporary / video.name)
+        for name, path in (beside or {}).items():
+            link(path, temporary / name)
         finish(temporary, final, state.step)
     wait_for_all()
     return final
@@ -134,6 +143,14 @@ def finish(temporary: Path, final: Path, step: int, *, prune: bool = True) -> No
     """Complete the checkpoint `final` from the files in `temporary`, durably; `prune`: delete all but the newest."""
     files = [entry(path) for path in sorted(temporary.iterdir())]
     complete(temporary, final, {"step": step, "files": files}, durable=True, prune=prune)
+
+
+def link(source: Path, target: Path) -> None:
+    """A file under another name: a link, or a copy where the disk has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def moments_name(rank: int) -> str:
@@ -203,7 +220,7 @@ class Checkpoint:
     @property
     def videos(self) -> list[str]:
         """Names of the sample videos so far."""
-        return sorted(name for name in self.files if name.endswith(".mp4"))
+        return sorted(name for name in self.files if name.startswith("step-"))
 
     def restore_samples(self, samples: Path) -> None:
         """Copy the sample videos into the folder `samples`, which may not exist yet."""

@@ -11,7 +11,7 @@ Source: study.md section 6.
 import math
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ METRICS_EVERY = 10
 """Steps between metrics of speed and memory."""
 DIAGNOSTICS_EVERY = 50
 """Steps between the model's own readings: gates, decays, shares."""
+BROKEN = "samples_broken"
+"""Metric: the sample videos of this step were no images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Hooks:
 
     save: Callable[[Position], None]
     """Write a checkpoint."""
+    keep: Callable[[Position, Collection[str]], None]
+    """Write the stable checkpoint; with the names of the metrics that only the last step of a training tells."""
     sample: Callable[[int], bool]
     """Write the sample video of a number of steps done; False: the model made no images, and nothing was written."""
     readings: Callable[[], Mapping[str, float]]
@@ -74,10 +78,11 @@ def train_steps(
     *,
     start: Position,
     steps: int,
+    stable: int | None = None,
     device: str,
     checkpoint_every_s: float,
 ) -> tuple[Position, bool]:
-    """Train from `start` to `steps` steps done.
+    """Train from `start` to `steps` steps done, and keep the state after `stable` steps; None: it is not kept.
 
     Returns:
         Where the training stands, and whether it stopped early, at a checkpoint, because it was asked to.
@@ -116,16 +121,25 @@ def train_steps(
         at = Position(step=done, loss=seen, seconds=at.seconds + now - began)
         lap_samples, lap_tokens = lap_samples + shape.global_batch, lap_tokens + seen_tokens
         _tell(progress, done, {"loss": mean, "grad_norm": norm, "rate": rate})
+        last: set[str] = set()
         if done % METRICS_EVERY == 0 or done == steps:
             spent = max(now - lap, 1e-9)
             speed = {"samples_per_s": lap_samples / spent, "tokens_per_s": lap_tokens / spent}
-            _tell(progress, done, {**speed, "skipped": float(seen.rejected), "memory_mib": memory_mib(device)})
+            told = {**speed, "skipped": float(seen.rejected), "memory_mib": memory_mib(device)}
+            _tell(progress, done, told)
+            last |= told.keys() if done % METRICS_EVERY else set()
             lap, lap_samples, lap_tokens = now, 0, 0.0
         if done % DIAGNOSTICS_EVERY == 0 or done == steps:
-            _tell(progress, done, hooks.readings())
+            readings = hooks.readings()
+            _tell(progress, done, readings)
+            last |= readings.keys() if done % DIAGNOSTICS_EVERY else set()
         sampling = sample_every and (done % sample_every == 0 or done == steps)
         if sampling and not hooks.sample(done):
-            progress.metric(done, "samples_broken", 1.0)
+            progress.metric(done, BROKEN, 1.0)
+        if sampling and done % sample_every:
+            last.add(BROKEN)
+        if done == stable:
+            hooks.keep(at, last)
         if done < steps and (asked or saving):
             hooks.save(at)
             saved_at = time.monotonic()

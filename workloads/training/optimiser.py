@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from workloads.model.initial import decay_groups
+from workloads.study.schedule import stable_steps
 
 BETAS = (0.9, 0.999)
 
@@ -57,19 +58,31 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def rate_at(step: int, training: Mapping[str, Any]) -> float:
-    r"""Learning rate of step `step`, counted from 0: linear warm-up, then constant or a half cosine.
+    r"""Learning rate of step `step`, counted from 0: linear warm-up, then as `training.schedule` says.
+
+    With `w` warm-up steps and floor `f`, cosine is a half cosine: the first step after the warm-up has the full rate
+    `r`, the last step `f` of it.
 
     $$ r \cdot \left(f + (1 - f)\,\tfrac12 (1 + \cos \pi p)\right),\quad p = \frac{step - w}{steps - 1 - w} $$
 
-    with `w` warm-up steps and floor `f`: the first step after the warm-up has the full rate `r`, the last
-    step `f` of it. It reads `training.{steps,rate,warmup_steps,schedule,floor}`, never how many steps
-    are really taken, so that a smoke attempt trains at the rates of the full one.
+    constant stays at `r`, and so does wsd for `s` steps (`stable_steps`); then its root rises from the first step of
+    the decay to the last, which has `f` of the rate (Hägele et al. 2024, arXiv:2405.18392, section 3: "1-sqrt").
+
+    $$ r \cdot \left(f + (1 - f)(1 - \sqrt p)\right),\quad p = \frac{step + 1 - s}{steps - s} $$
+
+    It reads `training.{steps,rate,warmup_steps,schedule,floor,decay}`, never how many steps are really taken, so that a
+    smoke attempt trains at the rates of the full one.
     """
     rate, warmup = float(training["rate"]), int(training["warmup_steps"])
     if step < warmup:
         return rate * (step + 1) / warmup
-    if training["schedule"] == "constant":
+    stable = stable_steps(training)
+    if stable is not None and step < stable:
         return rate
     floor = float(training["floor"])
+    if stable is not None:
+        return rate * (
+            floor + (1.0 - floor) * (1.0 - math.sqrt((step + 1 - stable) / (int(training["steps"]) - stable)))
+        )
     share = min(1.0, (step - warmup) / max(1, int(training["steps"]) - 1 - warmup))
     return rate * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * share)))

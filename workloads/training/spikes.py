@@ -103,18 +103,27 @@ def rejection(seen: LossMean, why: str, step: int, limits: StepLimits) -> LossMe
         in_a_row=seen.in_a_row + 1,
         first=seen.first or f"step {step + 1}: {why}",
     )
-    if after.rejected > limits.most:
-        share = after.rejected / limits.steps
-        raise TrainingDiverged(
-            f"{after.rejected} of {limits.steps} steps were rejected ({share:.1%}); allowed: {limits.most} "
-            f"(controls.training.rejected_share {limits.share:g}); the first was {after.first}"
-        )
+    check_rejected(after, limits)
     if after.in_a_row >= IN_A_ROW:
         raise TrainingDiverged(
             f"{IN_A_ROW} steps in a row were rejected, up to step {step + 1} of {limits.steps}; "
             f"the first of all was {after.first}"
         )
     return after
+
+
+def check_rejected(seen: LossMean, limits: StepLimits) -> None:
+    """Refuse to go on where more steps were rejected than a training allows, perhaps by a longer one that it continues.
+
+    Raises:
+        TrainingDiverged: with how many.
+    """
+    if seen.rejected > limits.most:
+        share = seen.rejected / limits.steps
+        raise TrainingDiverged(
+            f"{seen.rejected} of {limits.steps} steps were rejected ({share:.1%}); allowed: {limits.most} "
+            f"(controls.training.rejected_share {limits.share:g}); the first was {seen.first}"
+        )
 
 
 def remedies(training: Mapping[str, Any]) -> str:

@@ -7,11 +7,12 @@ Reads `latents` and `index`; writes into `out`
 | `weights.safetensors`, `model.json` | the trained model, float32, and all that is needed to build it again |
 | `samples/step-{n}.mp4` | held-out first frames rolled out after n steps |
 | `optimizer.safetensors` | with `execution.keep: full` only: AdamW's state; with ZeRO one file a rank |
+| `stable/step-{n}/` | with `execution.keep_stable`: the whole state where the stable part ends (`stable.py`) |
 
 Source: study.md section 6; design, "The contract between orchestrator and workloads".
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,24 +31,35 @@ from workloads.model.world_model import WorldModel, build_model
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
+from workloads.study.schedule import stable_steps
 from workloads.study.sizes import scene_frames
 from workloads.training.batches import make_batches
-from workloads.training.checkpoint import TrainingState, moments_name, write_checkpoint
+from workloads.training.checkpoint import METRICS, TrainingState, moments_name, write_checkpoint
 from workloads.training.engine import Engine, join_ranks
-from workloads.training.loop import Hooks, Position, train_steps
+from workloads.training.loop import BROKEN, Hooks, Position, train_steps
 from workloads.training.optimiser import make_optimiser, optimiser_groups
 from workloads.training.ranks import save_parts
 from workloads.training.resume import check_layout, newest_intact
 from workloads.training.samples import SampleVideos
 from workloads.training.settings import batch_shape, zero_stage
-from workloads.training.spikes import TrainingDiverged, remedies
+from workloads.training.spikes import StepLimits, TrainingDiverged, check_rejected, remedies
+from workloads.training.stable import (
+    CARRIED,
+    continued,
+    moments_for,
+    put_back,
+    stable_folder,
+    stable_start,
+    to_carry,
+    write_without,
+)
 
 SMOKE_STEPS = 2
 """Of a smoke attempt; rates and draws are those of the full training."""
 
 
 def run(request: Request, progress: Progress) -> StageOutcome:
-    """Train, from `request.resume` if there is one, until done or asked to stop.
+    """Train, from `request.resume` or a shorter training if there is one, until done or asked to stop.
 
     Raises:
         BadInput: a request without row or seed, factors that do not give the global batch, an index of
@@ -96,17 +108,26 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     resumed = None if request.resume is None else newest_intact(Path(request.resume), start, device)
     if resumed is not None:
         start = resumed.state
+    elif (resumed := stable_start(request.finished, start, device)) is not None:
+        start = continued(resumed.state, start)
+        check_rejected(start.loss, StepLimits.of(training, steps))
+    if resumed is not None:
         print(f"going on after step {start.step}, from {resumed.folder}", flush=True)
         model.load_state_dict(resumed.weights())
+    kept = None if request.smoke or not execution.keep_stable else stable_steps(training)
+    stable = stable_folder(Path(request.out), kept or 0)
     added = parameters_added(model)  # counted now: sharded parameters have no elements
     model.to(device).train()
     engine = Engine(model, make_optimiser(optimiser_groups(model, training)), training, execution, shape)
     if resumed is not None:
         check_layout(resumed, engine.groups() if engine.sharded else None)
-        engine.load_moments(resumed.moments(engine.rank if engine.sharded else 0))
+        engine.load_moments(moments_for(resumed, engine.rank, shape.ranks, engine.zero_stage))
         progress.carry_over(resumed.metrics, start.metrics_bytes)
         if engine.rank == 0:
             resumed.restore_samples(samples)
+            if kept is not None and start.step >= kept and not put_back(resumed, stable):
+                print(f"{resumed.folder}: has no state of step {kept}; longer trainings begin anew", flush=True)
+        engine.wait_for_all()
 
     videos = SampleVideos(
         latents,
@@ -118,13 +139,17 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         paths=execution.paths,
     )
 
-    def save(at: Position) -> None:
+    def write(at: Position, folder: Path, last: Collection[str] = (), beside: Mapping[str, Path] | None = None) -> None:
+        metrics, length = Path(request.work) / METRICS, progress.flush()
+        if last and engine.rank == 0:
+            metrics, whole_file = Path(request.work) / f"{CARRIED}{METRICS}", metrics
+            length = write_without(whole_file, length, metrics, at.step, last)
         state = replace(
             start,
             step=at.step,
             loss=at.loss,
             seconds=at.seconds,
-            metrics_bytes=progress.flush(),
+            metrics_bytes=length,
             world_size=shape.ranks,
             parameters=engine.groups(),
         )
@@ -132,14 +157,16 @@ def run(request: Request, progress: Progress) -> StageOutcome:
             weights = _on_host(whole.state_dict()) if engine.rank == 0 else {}
         moments = engine.moments() if engine.sharded or engine.rank == 0 else {}
         write_checkpoint(
-            Path(request.work) / "checkpoints",
+            folder,
             state,
             rank=engine.rank,
             weights=weights,
             moments=moments,
-            metrics=Path(request.work) / "metrics.jsonl",
+            metrics=metrics,
             samples=samples,
             wait_for_all=engine.wait_for_all,
+            beside=beside,
+            without=[f"step-{at.step}.mp4"] if BROKEN in last else (),
             device=device,
         )
 
@@ -155,13 +182,15 @@ def run(request: Request, progress: Progress) -> StageOutcome:
             training,
             progress,
             Hooks(
-                save=save,
+                save=lambda at: write(at, Path(request.work) / "checkpoints", beside=to_carry(stable)),
+                keep=lambda at, last: write(at, stable.parent, last),
                 sample=lambda step: videos.write(step, model, keep=engine.rank == 0, called=engine.called),
                 readings=readings,
                 tokens=lambda batch: len(batch.target) * tokens_forward(model, batch.slots.valid.shape[1]),
             ),
             start=Position(step=start.step, loss=start.loss, seconds=start.seconds),
             steps=steps,
+            stable=kept,
             device=device,
             checkpoint_every_s=execution.checkpoint_every_s,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.backends.protocol import Adoption, Ending, HostShare, PlacingBackend, Report, Submission
 from orchestrator.errors import BackendError
-from orchestrator.store.lineage import made_in
+from orchestrator.store.lineage import made_in, of_own
 from orchestrator.store.protocol import Commit, Store
 from workloads.contract.result import Failure, Result
 
@@ -283,11 +283,14 @@ class FakeBackend:
             items=submission.items,
             measured=submission.measured,
             taken={one: record.manifest for one, record in taken.items()},
-            origins={
-                item: manifest
-                for one, record in taken.items()
-                for item, manifest in made_in(record, submission.taken[one]["items"]).items()
-            },
+            origins=of_own(
+                {
+                    item: manifest
+                    for one, record in taken.items()
+                    for item, manifest in made_in(record, submission.taken[one]["items"]).items()
+                },
+                submission.items,
+            ),
         )
         self._store.commit(commit, folder)
 

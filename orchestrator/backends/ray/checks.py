@@ -8,7 +8,6 @@ from orchestrator.backends.check_result import CheckResult, bad, ok, warning
 from orchestrator.backends.plugin import PlannedRun
 from orchestrator.backends.ray.address import place_of
 from orchestrator.backends.ray.auth_token import check_token, open_token
-from orchestrator.backends.ray.dashboard import dashboard_version
 from orchestrator.backends.ray.session import NAME, session_folders
 from orchestrator.backends.ray.settings import ray_settings
 from orchestrator.backends.ray.socket_folder import socket_parent
@@ -49,10 +48,15 @@ def connection(run: PlannedRun) -> Iterator[CheckResult]:
 
 
 def dashboard(run: PlannedRun) -> Iterator[CheckResult]:
-    """The dashboard answers, by which `run --detach` starts the controller on the head; nothing where none is named."""
+    """The dashboard answers, by which `run --detach` starts the controller on the head."""
     address = ray_settings(run.cluster).dashboard
     if address is None:
+        yield ok("not used: `run --detach` starts the controller on this machine")
         return
+    from orchestrator.backends.ray.dashboard import (
+        dashboard_version,
+    )  # an HTTP client, which other commands do not need
+
     try:
         yield ok(f"ray {dashboard_version(address, run.environment)} answers at {public_url(address)}")
     except BackendError as error:

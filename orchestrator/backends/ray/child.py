@@ -19,9 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.ray.address import ClusterSilent
 from orchestrator.backends.ray.cluster import RayCluster
 from orchestrator.backends.ray.guard import start_guard
-from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.backends.ray.head_watch import why_gone
+from orchestrator.backends.ray.pipe import REFUSED, SILENT
 from orchestrator.backends.ray.session import RAY, heads, sweep
 from orchestrator.errors import BackendError
 from orchestrator.host.processes import is_alive
@@ -59,7 +61,7 @@ class Child:
                 if request["op"] == "open":  # without Ray and its hosts there is nothing to stay for
                     if isinstance(error, BackendError):
                         print(error, file=sys.stderr, flush=True)
-                        code = REFUSED
+                        code = SILENT if isinstance(error, ClusterSilent) else REFUSED
                     else:
                         traceback.print_exc()
                         code = 1
@@ -76,6 +78,9 @@ class Child:
             self._cluster = RayCluster(request["settings"], self._folder and self._folder / RAY)
             if self._folder is not None:
                 threading.Thread(target=self._watch_heads, args=(heads(os.getpid()),), daemon=True).start()
+            else:
+                head = self._cluster.session.split("@")
+                threading.Thread(target=self._watch_standing, args=head, name="head", daemon=True).start()
             self._cluster.adopt(request["adopt"])
             return {"hosts": self._cluster.hosts([])["hosts"], "session": self._cluster.session}
         assert self._cluster is not None, "the first request is `open`"
@@ -113,6 +118,11 @@ class Child:
             time.sleep(LOOK_S)
         print("Ray's head or raylet has died", file=sys.stderr, flush=True)
         os._exit(1)
+
+    def _watch_standing(self, place: str, cluster: str) -> None:
+        """End when the head of a standing cluster is gone; another child joins what is there by then."""
+        print(why_gone(place, cluster), file=sys.stderr, flush=True)
+        os._exit(SILENT)
 
     def _leave(self) -> None:
         self._tidy()

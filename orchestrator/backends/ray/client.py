@@ -5,10 +5,12 @@ new child is started. An embedded Ray dies with its child: its attempts end as `
 processes are gone. On a standing cluster the new child takes the same attempts up again.
 """
 
+import contextlib
 import os
 import secrets
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.plugin import BackendContext
 from orchestrator.backends.protocol import Adoption, Autoscaling, HostShare, PlacingBackend, Report, Submission
+from orchestrator.backends.ray.address import ClusterSilent
 from orchestrator.backends.ray.attempts import KnownAttempts
 from orchestrator.backends.ray.pipe import ChildGone, NoAnswer, Pipe
+from orchestrator.backends.ray.restarts import Restarts
 from orchestrator.backends.ray.session import sweep
 from orchestrator.backends.ray.settings import MEMORY_SHARE, RaySettings, study_of
 from orchestrator.errors import BackendError, SiteError
@@ -27,12 +31,11 @@ from orchestrator.host.environment import RAY, passed, patterns_of_hosts
 from orchestrator.host.machine import machine_cpus, machine_devices, machine_gib
 from orchestrator.spec.cell import Resources
 from orchestrator.store.location import StoreLocation
-from orchestrator.wording import counted
+from orchestrator.wording import counted, last_line
 
 OPEN_S = 180.0  # for Ray and its first host to start
 ANSWER_S = 10.0
 MAX_UNANSWERED = 8  # questions in a row without an answer until the child is given up
-STARTS = 3  # in a row that may fail
 
 
 class RayBackend:
@@ -71,7 +74,11 @@ class RayBackend:
         self._was_opened = False
         """Whether any child has ever started Ray."""
         self._nonce = secrets.token_hex(8)
-        self._failed_starts = 0
+        self._restarts = Restarts()
+        self._end_noted = False
+        """The end of the child that died last was counted."""
+        self._silence = ""
+        """That the cluster did not answer when the last child ended, in words; empty: it ended for another reason."""
         self._unanswered = 0
         self._attempts = KnownAttempts()
 
@@ -95,10 +102,12 @@ class RayBackend:
         """The hosts that can take attempts now; the first call starts Ray, some 10 s. None while Ray is started again.
 
         Raises:
-            BackendError: Ray does not start.
+            ClusterSilent: a standing cluster does not answer any more. BackendError: Ray does not start.
         """
         with self._lock:
             if self._reopening():
+                if self._silence:
+                    raise ClusterSilent(self._silence)
                 return ()
             try:
                 answer = self._request("hosts", waiting=self._waiting)
@@ -107,9 +116,11 @@ class RayBackend:
                     raise
                 self._count_unanswered()
                 return ()
+            except ClusterSilent:
+                raise
             except BackendError:
                 died = self._pipe is not None and not self._pipe.alive
-                if died and self._was_opened and self._failed_starts < STARTS:
+                if died and self._was_opened and not self._restarts.given_up:
                     return ()  # the next call starts another
                 raise
             self._unanswered = 0
@@ -142,7 +153,7 @@ class RayBackend:
             return tickets
 
     def adopt(self, attempts: Sequence[Adoption]) -> None:
-        """Answer for attempts of an earlier driver on a standing cluster.
+        """Answer for attempts of an earlier driver on a standing cluster, or once it answers.
 
         Raises:
             BackendError: an embedded Ray ends with its controller, so there is nothing to adopt; or the child has died.
@@ -154,7 +165,8 @@ class RayBackend:
         with self._lock:
             for one in attempts:
                 self._attempts.track(one)
-            self._request("adopt", attempts=[asdict(one) for one in attempts])
+            with contextlib.suppress(ClusterSilent):  # the next child is told when it is opened
+                self._request("adopt", attempts=[asdict(one) for one in attempts])
 
     def poll(self) -> Mapping[str, Report]:
         """What is known of all attempts; returns at once while a child that has died is replaced."""
@@ -217,19 +229,28 @@ class RayBackend:
         self._attempts.take(answers)
 
     def _replace(self) -> None:
-        """Start another child after one has died; what an embedded Ray ran is lost with it."""
+        """Start another child after one has died, when it is time."""
         assert self._pipe is not None
-        was_opened, stderr = self._pipe.opened, self._pipe.stderr_tail()
-        self._pipe.close()
-        self._failed_starts = 0 if was_opened else self._failed_starts + 1
-        self._attempts.mark_unknown("the Ray child died")
+        if not self._end_noted:
+            self._end_noted = True
+            self._note_end(self._pipe)
+        if self._restarts.may_start(time.monotonic()):
+            self._start()
+
+    def _note_end(self, pipe: Pipe) -> None:
+        """Count the end of a child; what an embedded Ray ran is lost with it."""
+        stderr, self._silence = pipe.stderr_tail(), pipe.silence
+        rejoins = self.outlives_driver and self._was_opened and not pipe.opened
+        if rejoins and not self._silence and not pipe.refusal:  # Ray has ended it, as it does when a head is starting
+            self._silence = f"the Ray cluster cannot be joined again: {last_line(stderr) or 'its client has died'}"
+        pipe.close()
+        self._restarts.ended(time.monotonic(), opened=pipe.opened, silent=bool(self._silence))
+        self._attempts.mark_unknown(self._silence or "the Ray child died")
+        if self._restarts.given_up:
+            self._attempts.mark_unknown(f"Ray does not start any more: {stderr}")
         if not self.outlives_driver:
             self._attempts.lose()
         self._unanswered = 0
-        if self._failed_starts < STARTS:
-            self._start()
-        else:
-            self._attempts.mark_unknown(f"Ray does not start any more: {stderr}")
 
     def _count_unanswered(self) -> None:
         """One more question without an answer; a child that answers none is given up."""
@@ -238,6 +259,7 @@ class RayBackend:
             self._pipe.kill()
 
     def _start(self) -> None:
+        self._end_noted = False
         settings = dict(self._settings)
         if self.outlives_driver:
             self._token_file.write_text(self._nonce, encoding="ascii")
@@ -259,7 +281,7 @@ class RayBackend:
 
         Raises:
             ChildGone: it died over this. SiteError: with these settings it cannot start.
-            BackendError: it does not start, or refused.
+            ClusterSilent: it waits for its cluster. BackendError: it does not start, or refused.
         """
         if self._closed:
             raise BackendError("the Ray backend is closed; make another one")
@@ -273,12 +295,17 @@ class RayBackend:
                 self._pipe.wait_open(OPEN_S)
                 break
             except ChildGone as error:  # something of it was killed while it started: that may go better
-                refusal = self._pipe.refusal
-                if refusal and not self._was_opened and not self._attempts.adoptions:
-                    raise SiteError(refusal) from error  # nothing was started, and the settings are to be changed
-                if refusal or self._failed_starts + 1 >= STARTS:
-                    raise BackendError(refusal or self._last_words(error)) from error
+                refusal, last_words = self._pipe.refusal, self._last_words(error)
+                why = refusal or self._pipe.silence
+                if why and not self._was_opened and not self._attempts.adoptions:
+                    raise SiteError(why) from error  # nothing was started, and the settings are to be changed
+                if refusal:
+                    raise BackendError(refusal) from error
                 self._replace()
+                if self._silence:
+                    raise ClusterSilent(self._silence) from error
+                if self._restarts.given_up:
+                    raise BackendError(last_words) from error
         try:
             self._was_opened = True
             return self._pipe.request(op, ANSWER_S, **fields)

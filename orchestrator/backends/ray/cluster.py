@@ -45,6 +45,8 @@ class RayCluster:
         self._hosts_of: dict[str, tuple[RayHost | str, ...]] = {}
         """Attempt -> hosts, that of rank 0 first; the name alone where none of that name lived when it was adopted."""
         self._work_of: dict[str, Path] = {}
+        self._of_another_head: set[str] = set()
+        """Attempts that an earlier cluster at the same address ran."""
         self._lost = Lost(apart=not self._embedded and settings["store"]["kind"] != "files")
         self._gangs = GangReports()
         self._apart = NodesApart()
@@ -148,6 +150,8 @@ class RayCluster:
             ticket, placement = one["ticket"].split("/"), one["placement"]
             names = [part["host"] for part in (placement, *placement["others"])]
             tokens = ticket[2].split("+") if len(ticket) == 4 else [""] * len(names)
+            if "@" in ticket[0] and ticket[0] != self.session:
+                self._of_another_head.add(one["attempt"])
             self._hosts_of[one["attempt"]] = tuple(map(self._living_host, names, tokens))
             self._work_of[one["attempt"]] = Path(one["work"])
             self._needs[one["attempt"]] = Need(placement["cpus"], len(placement["devices"]), 0.0)
@@ -158,6 +162,7 @@ class RayCluster:
             for number in range(len(self._hosts_of.pop(attempt, ()))):
                 self._apart.forget(share_name(attempt, number))
             self._work_of.pop(attempt, None)
+            self._of_another_head.discard(attempt)
             self._lost.forget(attempt)
             self._gangs.forget(attempt)
         self._hosts.collect_hellos()  # while nothing waits for room nobody asks for `hosts`
@@ -238,7 +243,8 @@ class RayCluster:
         """
         work = self._work_of[attempt]
         if isinstance(host, str):
-            why = f"the host {host} has ended"
+            ended = ", with the head of its cluster, which was started again" * (attempt in self._of_another_head)
+            why = f"the host {host} has ended{ended}"
             return self._lost.report(attempt, work, number, ending="node_lost", why=why)
         if host.died_at is not None:
             return self._lost.report(attempt, work, number, ending=host.ending, why=host.why)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RpcError
 
-from orchestrator.backends.ray.address import check_reachable, unusable
+from orchestrator.backends.ray.address import ClusterSilent, check_reachable, unusable
 from orchestrator.backends.ray.environment import HOST_LABEL, OBJECT_STORE
+from orchestrator.backends.ray.head_watch import cluster_id
 from orchestrator.backends.ray.hosts import NAMESPACE
 from orchestrator.errors import BackendError
 
@@ -18,8 +19,10 @@ from orchestrator.errors import BackendError
 def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
     """Start or join Ray; returns the session's name, which tickets begin with.
 
+    Of a standing cluster: the address of its head, `@`, and Ray's id of the cluster.
+
     Raises:
-        BackendError: no cluster answers at the address.
+        ClusterSilent: no cluster answers at the address. BackendError: it cannot be joined.
     """
     quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False, "namespace": NAMESPACE}
     if settings["address"] == "local":
@@ -44,5 +47,7 @@ def connect(settings: Mapping[str, Any], folder: Path | None) -> str:
             ray.init(address=address, **quiet)
     except (RayError, OSError, RuntimeError, ValueError) as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise BackendError(unusable(address, first)) from error
-    return str(ray.get_runtime_context().gcs_address).replace("/", "_")
+        kind = ClusterSilent if isinstance(error, OSError | RpcError) else BackendError
+        raise kind(unusable(address, first)) from error
+    head = str(ray.get_runtime_context().gcs_address)
+    return f"{head.replace('/', '_')}@{cluster_id(head)}"

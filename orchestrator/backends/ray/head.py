@@ -15,8 +15,8 @@ from orchestrator.backends.protocol import HostShare
 from orchestrator.backends.ray.address import ClusterSilent, unusable, version_mismatch
 from orchestrator.backends.ray.environment import CLUSTER, join_environment
 from orchestrator.backends.ray.growth import size_of
-from orchestrator.backends.ray.inventory import SILENT, Inventory
-from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.backends.ray.inventory import Inventory
+from orchestrator.backends.ray.pipe import REFUSED, SILENT
 from orchestrator.errors import SiteError
 
 ANSWER_S = 5.0  # for each question to the head

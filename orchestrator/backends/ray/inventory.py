@@ -16,7 +16,7 @@ from orchestrator.backends.ray.address import (
 )
 from orchestrator.backends.ray.auth_token import check_token
 from orchestrator.backends.ray.environment import CLUSTER
-from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.backends.ray.pipe import REFUSED, SILENT
 from orchestrator.backends.ray.settings import NodeType
 from orchestrator.errors import BackendError, SiteError
 from orchestrator.host.children import child_environment, python_command
@@ -25,8 +25,6 @@ from orchestrator.host.environment import RAY, passed
 from orchestrator.wording import counted, last_line
 
 CHILD_S = 45.0  # for the process that asks: on a busy machine ray is imported for ten seconds
-SILENT = 4
-"""Its exit code where the cluster does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,9 +24,8 @@ import workloads.contract
 from orchestrator.backends.ray.address import ClusterSilent
 from orchestrator.backends.ray.head import ask_head
 from orchestrator.backends.ray.hosts import NAMESPACE, host_name, named_hosts, words_of
-from orchestrator.backends.ray.inventory import SILENT
 from orchestrator.backends.ray.node_look import ALL_REDUCE_S, all_reduce, look, stamp
-from orchestrator.backends.ray.pipe import REFUSED
+from orchestrator.backends.ray.pipe import REFUSED, SILENT
 from orchestrator.errors import SiteError
 from orchestrator.host.code import CHECKOUT
 

@@ -17,6 +17,8 @@ SEND_S = 60.0  # for a child to take a request that its pipe has no room for, un
 SAID_S = 1.0  # for the last line of a child that has ended to be read
 REFUSED = 3
 """Exit code of a child that cannot do what it was started for; the last line of its stderr says why."""
+SILENT = 4
+"""The same where the cluster does not answer."""
 
 
 class ChildGone(BackendError):
@@ -69,10 +71,19 @@ class Pipe:
 
         Trying again would not help.
         """
-        if not self._gone or self._process.wait() != REFUSED:
+        return self._last_line_of(REFUSED, "Ray cannot be used")
+
+    @property
+    def silence(self) -> str:
+        """That the cluster does not answer, in its own words, if it has ended for that; else empty."""
+        return self._last_line_of(SILENT, "the Ray cluster does not answer")
+
+    def _last_line_of(self, code: int, otherwise: str) -> str:
+        """The last line of a child that has ended with this code; empty where it has not."""
+        if not self._gone or self._process.wait() != code:
             return ""
         self._stderr_reader.join(SAID_S)
-        return next((line for line in reversed(self._stderr) if line.strip()), "") or "Ray cannot be used"
+        return next((line for line in reversed(self._stderr) if line.strip()), "") or otherwise
 
     @property
     def pid(self) -> int:

@@ -14,10 +14,11 @@ from orchestrator.crate.layout import MATRIX
 from orchestrator.crate.rerun_choice import RerunChoice, choose_jobs
 from orchestrator.crate.rerun_comparison import JobComparison, JobResult, compare_results
 from orchestrator.errors import Interrupted, PlanError, StoreError
+from orchestrator.opening import HOME_VARIABLE, open_study
 from orchestrator.plan.job import SHORT, Job
 from orchestrator.schedule.events import View
 from orchestrator.spec.cluster import TrackingSettings
-from orchestrator.study import HOME_VARIABLE, Study, open_study
+from orchestrator.study import Study
 from orchestrator.wording import counted, shortened
 from workloads.contract.metrics import CASES, METRICS
 

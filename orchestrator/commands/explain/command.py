@@ -154,8 +154,8 @@ def explain_text(known: Explanation) -> str:
 
 
 def taken_words(known: Explanation) -> list[str]:
-    """`takes over 12 of 16 items from evaluate/loop/ROW/s0 (0123456789ab): a, b and 10 more`, of each finished job."""
-    of = counted(len(known.job.items or ()), "item")
+    """`takes over 12 of 16 cases from evaluate/loop/ROW/s0 (0123456789ab): a, b and 10 more`, of each finished job."""
+    of = counted(len(known.job.items or ()), known.job.spec.item or "item")
     return [
         f"takes over {len(items)} of {of} from {label}: {shortened(items, SHOWN_ITEMS)}"
         + ("" if alike else "; they are measured anew")

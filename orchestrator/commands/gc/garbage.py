@@ -33,7 +33,7 @@ from orchestrator.store.protocol import StoredArtifact
 from orchestrator.study import Study
 from orchestrator.wording import counted
 
-HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", f".{OUT}.*")
+HALF_MADE = (".mlflow.db.*.tmp*", "inbox/.*.tmp", ".race-*.tmp", f".{OUT}.*")
 """Temporary names of files that are being written."""
 ABANDONED_S = 7 * 86400.0
 """Age from which what another home publishes counts as abandoned; publishing takes hours at most."""

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import PlanError, StoreError
+from orchestrator.opening import plans_of_profiles
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun, text_of
 from orchestrator.schedule.shared_runs import SharedRun, shared_runs
 from orchestrator.spec.lines import nearest
 from orchestrator.store.protocol import Store
-from orchestrator.study import Study, plans_of_profiles
+from orchestrator.study import Study
 
 KEEP_DAYS = 30.0
 """How long results of runs of this matrix file are kept that nothing else needs."""

@@ -106,6 +106,7 @@ def report(
             say,
             study.tracked_runs,
             ResultsCache.of(study.home),
+            study.race,
         )
         _print_report(study.report_folder, as_json, "" if export is None else _exported(study, export, of_study(study)))
         return

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.options import DEFAULT_MATRIX, PlanOptions
 from orchestrator.errors import PlanError
+from orchestrator.opening import outputs_of, plan_of_matrix
 from orchestrator.plan.job import Plan
 from orchestrator.plan.reported import report_spec
 from orchestrator.spec.lines import printable
 from orchestrator.spec.load import load_matrix
-from orchestrator.study import Study, outputs_of, plan_of_matrix
+from orchestrator.study import Study
 from orchestrator.wording import shortened
 from reports.input import NUMBERS
 from workloads.contract.json_files import read_object
@@ -40,7 +41,9 @@ def of_study(study: Study) -> "ReportInput":
     """The results of a study, from its store."""
     from orchestrator.reporting.collect import report_input
 
-    return report_input(study.plan, study.standings(), study.store, study.durations(), study.registered)
+    return report_input(
+        study.plan, study.standings(), study.store, study.durations(), study.registered, race=study.race
+    )
 
 
 def of_path(options: PlanOptions, source: Path, option: str) -> tuple["ReportInput", Path]:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,10 @@ from orchestrator.commands.options import (
 from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
 from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, idle_limit
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
+from orchestrator.commands.run.race import Racing, run_race
 from orchestrator.commands.run.run_study import FinishedRun, run_study
+from orchestrator.errors import PlanError
+from orchestrator.opening import SETTINGS, recorded_settings
 from orchestrator.plan.forecast_show import amount, basis_words
 from orchestrator.plan.select import select, with_needs
 from orchestrator.requirements import require_platform
@@ -32,8 +36,8 @@ from orchestrator.schedule.budget import Budget
 from orchestrator.schedule.failures import failures_json, failures_text
 from orchestrator.schedule.order import First
 from orchestrator.spec.cluster import is_name
-from orchestrator.study import SETTINGS, Study, recorded_settings
-from orchestrator.ui.progress import make_view
+from orchestrator.study import Study
+from orchestrator.ui.progress import PlainView, make_view
 from orchestrator.ui.terminal import SteadyView, confirm, print_json, steady_print
 from orchestrator.ui.words import STATE_WORDS
 from orchestrator.wording import counted
@@ -67,6 +71,14 @@ def run(
             "other. Default: what begins the longest chain of jobs.",
         ),
     ] = None,
+    race: Annotated[
+        bool,
+        typer.Option(
+            "--race",
+            help="Seed after seed, and no more seeds of a row once it surely differs from the study's baseline, or "
+            "surely lies within the margin that matters.",
+        ),
+    ] = False,
     detached_to: Annotated[Path | None, typer.Option(FLAG, hidden=True)] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,14 +89,18 @@ def run(
     """
     require_platform()
     allowed = budget.budget
+    if race and (why := _not_with_race(smoke, refresh, budget)):
+        raise PlanError(f"--race with {why}: leave out one of them")
     on_lease = None if detached_to is None else enter_background(detached_to)
     study = options.open(smoke=smoke, rows=selection.rows)
-    selected = select(study.plan, **selection.given)
+    racing = Racing.of(study, selection) if race else None
+    selected = select(study.plan, **selection.given) if racing is None else racing.selected(racing.looked_at())
     if note := idle_limit(allowed, study.plan.jobs.values()):
         print(f"note: {note}", file=sys.stderr)
-    study.check_feasible(study.plan.workload.estimate(study.plan, selected, study.cluster), selected)
+    most = selected if racing is None else racing.most
+    study.check_feasible(study.plan.workload.estimate(study.plan, most, study.cluster), most)
     withdrawals = _confirmed_withdrawals(study, refresh, yes) if refresh else ()
-    if (question := cost_question(study, selected, allowed)) and not confirm(question, yes):
+    if (question := cost_question(study, most, allowed)) and not confirm(question, yes):
         raise typer.Abort
     if not detach:
         selected |= _withdraw(study, withdrawals)
@@ -97,33 +113,42 @@ def run(
         given += [] if first is None else [("first", first)]
         # Withdrawn results are recomputed even if they are not selected.
         given += [("refresh", name) for name in refresh or ()]
-        flags = [name for name, on in (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals)) if on]
+        switches = (("--smoke", smoke), ("--json", as_json), ("--yes", withdrawals), ("--race", race))
+        flags = [name for name, on in switches if on]
         arguments = [*(f"--{name}={value}" for name, value in given), *flags, "--", *study.plan.overrides]
         raise typer.Exit(_detach(arguments, study, options, as_json))
-    view = SteadyView(make_view(sys.stderr if as_json else sys.stdout))
+    stream = sys.stderr if as_json else sys.stdout
     chosen = {**selection.given, **({"smoke": True} if smoke else {})}
     chosen |= {SETTINGS: recorded} if (recorded := recorded_settings(options.settings or ())) else {}
-    result = run_study(
-        study,
-        selected,
-        view,
-        chosen,
-        on_lease,
-        budget=allowed,
-        first=first,
-        summarise=str if as_json else partial(end_text, study, selection),
-    )
+
+    def run_part(jobs: Collection[str]) -> FinishedRun:
+        return run_study(
+            study,
+            jobs,
+            SteadyView(make_view(stream)),
+            chosen,
+            on_lease,
+            budget=allowed,
+            first=first,
+            # The table of a race is of all its rungs.
+            summarise=str if as_json or race else partial(end_text, study, selection),
+        )
+
+    raced = None if racing is None else run_race(racing, run_part, PlainView(stream).say)
+    result = run_part(selected) if raced is None else raced.run
     if as_json:
-        print_json(run_json(study, result))
+        print_json({**run_json(study, result), **({} if raced is None else {"race": asdict(raced.race)})})
     else:
         steady_print(run_text(result))
         if result.summary:
             steady_print(result.summary)
+        elif raced is not None and result.outcome.submitted and result.report and not result.outcome.interrupted:
+            steady_print(end_text(study, selection))
         if result.report and not result.outcome.interrupted:
             if not result.outcome.submitted:
                 steady_print(f"scores: echo-matrix results{study_options(study)}")
             steady_print(f"report: {result.report}")
-    raise typer.Exit(result.outcome.exit_code)
+    raise typer.Exit(result.outcome.exit_code if raced is None else raced.exit_code)
 
 
 COMMAND = Command(
@@ -140,6 +165,7 @@ COMMAND = Command(
         ("echo-matrix run --detach", "in the background"),
         ("echo-matrix run --until 08:00 --first comparison", "until the morning, whole comparisons first"),
         ("echo-matrix run --max-device-hours 100", "no more than that; the same command continues"),
+        ("echo-matrix run --race 'seeds=[0,1,2,3,4,5,6,7,8,9]'", "no more seeds of a row once it is decided"),
         ("echo-matrix run --refresh STAGE/ROW/s0", "recompute a job and what was made from it"),
     ],
     exit_codes={
@@ -184,6 +210,18 @@ def cost_question(study: Study, selected: Collection[str], budget: Budget) -> st
         f"{amount(cost.device_hours_p95)} in 95 of 100 cases; {basis_words(cost)}. That is above "
         f"confirm_above_device_hours ({limit:g}). Start?"
     )
+
+
+def _not_with_race(smoke: bool, refresh: list[str] | None, budget: BudgetOptions) -> str:
+    """The option that is given and means nothing for a race; empty: none."""
+    options = {
+        "--smoke": smoke,
+        "--refresh": refresh,
+        "--limit": budget.limit is not None,
+        "--max-device-hours": budget.max_device_hours is not None,
+        "--max-core-hours": budget.max_core_hours is not None,
+    }
+    return next((name for name, given in options.items() if given), "")
 
 
 def _withdraw(study: Study, withdrawals: Sequence[Withdrawal]) -> frozenset[str]:

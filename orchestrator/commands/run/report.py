@@ -28,4 +28,5 @@ def report_of(study: Study, within_s: float = 0.0, standings: Mapping[str, Stand
         study.registered,
         runs=study.tracked_runs,
         cache=ResultsCache.of(study.home),
+        race=study.race,
     )

@@ -22,6 +22,7 @@ from orchestrator.errors import ArtifactMissing, LeaseError, SiteError, StoreErr
 from orchestrator.host.code import copy_code
 from orchestrator.host.warm_server import server_command
 from orchestrator.last_run import cluster_json
+from orchestrator.opening import where_it_ran
 from orchestrator.plan.job import Job, Plan
 from orchestrator.provenance import commits_of, version
 from orchestrator.schedule.budget import Budget
@@ -37,7 +38,7 @@ from orchestrator.schedule.shared_lease import acquire_study
 from orchestrator.schedule.shared_runs import record_shared_run
 from orchestrator.spec.workload import package_of
 from orchestrator.store.protocol import RECENT_S, Store
-from orchestrator.study import Study, where_it_ran
+from orchestrator.study import Study
 from orchestrator.tracking.protocol import JobChange, Tracker
 from orchestrator.tracking.registry import make_tracker
 from orchestrator.tracking.replay import completed_change

@@ -123,6 +123,7 @@ def status_json(study: Study, selection: Selection | None = None) -> dict[str, A
         "growth": growth_json(study.stage_growth(standings)),
         "failures": failures_json(failures),
         "paused": paused,
+        "race": None if study.race is None else asdict(study.race),
         "forecast": forecast_json(study.forecast(standings, _live_times(study, part, attempts, at)), at),
         "avoided": [asdict(one) for one in hosts_excluded(study, attempts, at)],
         "other_home": None
@@ -162,6 +163,10 @@ def status_text(study: Study, selection: Selection | None = None) -> str:
     lines += growth_lines(study.stage_growth(standings))
     if expected := forecast_text(study.forecast(standings, _live_times(study, part, attempts, at)), at):
         lines += ["", expected]
+    if (race := study.race) is not None:
+        from reports.race_progress import race_text  # numpy, where there was a race
+
+        lines += ["", race_text(race)]
     failed = failures_text(*failed_jobs(study, standings))
     return "\n".join([*lines, "", failed] if failed else lines)
 

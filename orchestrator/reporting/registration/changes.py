@@ -24,7 +24,7 @@ def changes(before: Content, now: Content) -> list[str]:
         *_named("score of", before.get("metrics", {}), now.get("metrics", {})),
     ]
     lines += _named("deviation", before.get("deviations", {}), now.get("deviations", {}))
-    for key in ("shown", "contrast", "main table", "axes", "seeds"):
+    for key in ("shown", "contrast", "main table", "race", "axes", "seeds"):
         lines += _value(NAMES.get(key, key), before.get(key), now.get(key))
     lines += _named("", _flat(before.get("controls", {})), _flat(now.get("controls", {})))
     if not lines and before.get("plan") != now.get("plan"):

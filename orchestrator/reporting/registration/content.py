@@ -53,6 +53,8 @@ def content_of(plan: Plan, spec: ReportSpec) -> dict[str, Any]:
             "evaluations": sorted(evaluations_of(plan)),
         },
     }
+    if spec.race is not None:
+        found["race"] = {"metric": spec.race.metric, "baseline": spec.race.baseline, "margin": spec.race.margin}
     plainly: dict[str, Any] = _plain(found)
     return plainly
 
