@@ -51,7 +51,7 @@ def compare_results(job: Job, recorded: JobResult, anew: JobResult) -> JobCompar
     Raises:
         StoreError: a file of values is damaged.
     """
-    other = _other_files(recorded.manifest, anew.manifest)
+    other = _other_files(recorded.manifest, anew.manifest, job.spec.states)
     if job.spec.curve and _curve(job, recorded.folder) != _curve(job, anew.folder):
         other.append(f"{METRICS}: {job.spec.curve}")
     total = len({one.path for one in (*recorded.manifest, *anew.manifest)})
@@ -115,10 +115,15 @@ def _of_items(job: Job, total: int, other: Sequence[str], moved: Sequence["_Move
     )
 
 
-def _other_files(recorded: Sequence[ManifestEntry], anew: Sequence[ManifestEntry]) -> list[str]:
-    """Paths that differ; metrics.jsonl has times, so its bits always do."""
-    ours, theirs = ({one.path: one for one in listed if one.path != METRICS} for listed in (anew, recorded))
+def _other_files(recorded: Sequence[ManifestEntry], anew: Sequence[ManifestEntry], states: str) -> list[str]:
+    """Paths that differ; metrics.jsonl and the folder `states` have times, so their bits always do."""
+    compared = ([one for one in listed if not _has_times(one.path, states)] for listed in (anew, recorded))
+    ours, theirs = ({one.path: one for one in listed} for listed in compared)
     return sorted(path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path))
+
+
+def _has_times(path: str, states: str) -> bool:
+    return path == METRICS or (bool(states) and path.startswith(f"{states}/"))
 
 
 def _curve(job: Job, folder: Path) -> list[tuple[int, float]]:
@@ -180,7 +185,7 @@ def _values(job: Job, folder: Path) -> Mapping[tuple[str, str], Mapping[str, flo
     """(metric, unit) -> case -> value, of the cases of the job."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for line in lines_of(folder / CASES, case_of):
-        if job.items is not None and line["case"] not in job.items and job.branch not in job.spec.pooled:
+        if job.items is not None and line["case"] not in job.items and not job.is_pooled:
             continue
         found[line["metric"], line["unit"]][line["case"]] = line["value"]
     return found

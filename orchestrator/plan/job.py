@@ -106,6 +106,16 @@ class Job:
         return tuple(sorted({item for reads in self.item_reads.values() for item in reads.get(stage, ())}))
 
     @property
+    def own_cases(self) -> tuple[str, ...] | None:
+        """Its cases, of which its artifact may have more; None: all that are there are its own."""
+        return None if self.items is None or self.is_pooled else tuple(self.items)
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether its artifact has values over all its items together (`StageSpec.pooled`)."""
+        return self.branch in self.spec.pooled
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the jobs that it depends on."""
         return tuple(sorted(set(self.inputs.values())))

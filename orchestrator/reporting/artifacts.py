@@ -124,8 +124,8 @@ class ArtifactReader:
 
     def _is_of(self, job: str, case: str) -> bool:
         """Whether a case is of a job: the artifact of one without values of all cases together may have others."""
-        items, spec, branch = self.plan.jobs[job].items, self.plan.jobs[job].spec, self.plan.jobs[job].branch
-        return items is None or case in items or branch in spec.pooled
+        items = self.plan.jobs[job].items
+        return items is None or case in items or self.plan.jobs[job].is_pooled
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""

@@ -174,6 +174,16 @@ def test_other_bits_without_values_are_not_called_compared(study: Study, tmp_pat
     assert (again.compared, again.equal) == (True, True)
 
 
+def test_the_state_with_which_a_longer_job_begins_has_times_and_is_not_compared(study: Study, tmp_path: Path) -> None:
+    train = find_job(study.plan, "train/conv/s0")
+    stated = replace(train, spec=replace(train.spec, states="stable"))
+    recorded, anew = (result(train, tmp_path / name, {}, AVX512) for name in ("recorded", "anew"))
+    state = ManifestEntry(path="stable/step-9/state.json", size=1, sha256="1" * 64)
+    recorded = replace(recorded, manifest=[*recorded.manifest, state])
+    assert compare_results(stated, recorded, anew).equal
+    assert not compare_results(train, recorded, anew).equal
+
+
 def test_a_case_that_only_one_result_has_is_a_difference_on_every_machine(evaluation: Job, tmp_path: Path) -> None:
     recorded = result(evaluation, tmp_path / "recorded", VALUES, AVX512)
     found = compare_results(evaluation, recorded, result(evaluation, tmp_path / "anew", {"a:psnr": 10.0}, AVX2))

@@ -107,6 +107,10 @@ def test_the_tracker_shows_a_cell_what_is_in_its_part(study):
     view.artifact = folder
     assert [line["value"] for line in view.part(PARTS["anchor"]).cases()] == [11.0, 21.0]
     assert view.part("") is view and view.cases() == []
+    lines = view.part(PARTS["anchor"]).cases()
+    view.items = [lines[0]["case"]]
+    own = [line for line in lines if line["case"] == lines[0]["case"]]
+    assert view.part(PARTS["anchor"]).cases() == own, "an artifact may have other jobs' cases too"
     assert f"{PARTS['truth']}/strips/*.png" in shown_files(job) and "strips/*.png" in shown_files(job)
 
 

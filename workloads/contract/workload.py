@@ -140,6 +140,8 @@ class StageSpec:
     with the longest finished one of its base up to its own item, whose state its artifact has; it is never done by
     another. A job that is like no longer one has no items.
     """
+    states: str = ""
+    """Folder of the artifact with the state with which longer jobs begin; it has times: its bits are no result."""
     anew: str = ""
     """Why a job of such a stage has no items, for people who ask for more steps, and what would have some."""
     revision: int = 1

@@ -122,6 +122,7 @@ STAGES = (
         sections=(*OF_A_SCENE, "evidence", "action", "backbone", "training"),
         measuring=tuple(f"training.{key}" for key in OF_A_BUDGET),
         continued="training.steps",
+        states="stable",
         anew="with training.schedule cosine every rate depends on the number of steps; one of wsd is continued",
         row="trained",
         seed=True,

@@ -4,7 +4,7 @@
 |---|---|
 | `study` | comes first: `home`, `uri`, `token`, `follow_s` between looks at series, `projection.study_message` |
 | `cell` | `projection.cell_message` |
-| `job` | `job`, `stage`, `branch`, `cells`, `state`, `attempt`, `work`, `artifact`; its `curve`, `files`, `pointer` |
+| `job` | `job`, `stage`, `branch`, `cells`, `items`, `state`, `attempt`, `work`, `artifact` and how it is shown |
 | `derived` | `cell`, `branch`, `lines`: its derived metrics there, as in cases.jsonl |
 | `report` | `folder` |
 | `hurry` | `within_s`: how long the rest may take. From now on requests are not rate-limited |

@@ -268,7 +268,8 @@ class StudyContent:
             cases = case_of_slug(view.artifact)
             for kind, pattern, most in view.files:
                 for path in sorted((view.artifact / kind).glob(pattern))[:most]:
-                    if path.suffix == ".png" and path.stem in cases:
+                    own = view.items is None or cases.get(path.stem) in view.items
+                    if path.suffix == ".png" and path.stem in cases and own:
                         images[cases[path.stem]] = f"{artifact_path(branch, kind)}/{path.name}"
         # Not those of the report: a table is the same whether it was made before or after it.
         first = [column["metric"] for column in self._study["columns"] if column["branch"] == branch]

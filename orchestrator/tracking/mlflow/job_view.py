@@ -1,6 +1,6 @@
 """One job of a study, as the tracker sees it: its last state, its series while that grows, and its artifact."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class JobView:
     pointer: str
     """File of the artifact that is only pointed to; empty: none."""
     cells: list[str]
+    items: list[str] | None = None
+    """Its cases, of which its artifact may have more; None: all that are there are its own."""
     attempt: str | None = None
     tail: MetricsTail | None = None
     thinner: Thinner
@@ -103,12 +105,13 @@ class JobView:
 
     def cases(self) -> list[dict[str, Any]]:
         """The lines of its artifact's cases.jsonl; none where there is no such file."""
-        return [] if self.artifact is None else case_lines(self.artifact)
+        return [] if self.artifact is None else case_lines(self.artifact, self.items)
 
 
-def case_lines(artifact: Path) -> list[dict[str, Any]]:
-    """The valid lines of an artifact's cases.jsonl; none where there is no such file."""
-    return list(_lines_of(artifact / CASES, case_of))
+def case_lines(artifact: Path, items: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """The valid lines of an artifact's cases.jsonl, of these cases or of all; none where there is no such file."""
+    own = None if items is None else frozenset(items)
+    return [line for line in _lines_of(artifact / CASES, case_of) if own is None or line["case"] in own]
 
 
 def _lines_of(path: Path, line_of: Callable[[bytes], dict[str, Any] | None]) -> Iterator[dict[str, Any]]:

@@ -49,6 +49,7 @@ class ToldStudy:
                 files=message["files"],
                 pointer=message["pointer"],
                 cells=message["cells"],
+                items=message.get("items"),
                 thinner=Thinner(curve=f"{message['stage']}/{message['curve']}"),
             )
         view.state, view.attempt = message["state"], message["attempt"] or view.attempt

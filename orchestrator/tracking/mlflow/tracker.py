@@ -124,7 +124,7 @@ class MlflowTracker:
                 self._put(f"cell {cell}", {"op": "cell", "cell": message})
         if known.branch is not None and change.artifact is not None and self._plan.workload.derived:
             for part in known.parts:
-                self._measured[known.id, part] = case_lines(change.artifact / part)
+                self._measured[known.id, part] = case_lines(change.artifact / part, known.own_cases)
             for cell in known.cells:
                 self._derive(cell, known.branch)
         self._put(
@@ -138,6 +138,7 @@ class MlflowTracker:
                 "files": [list(shown) for shown in known.spec.files],
                 "pointer": known.spec.pointer,
                 "cells": list(known.cells),
+                "items": known.own_cases,
                 "state": change.standing.state,
                 "attempt": change.attempt,
                 "work": None if change.work is None else str(change.work),
