@@ -236,7 +236,7 @@ def build_request(
         smoke=job.smoke,
         workload=job.workload,
         items=None if job.items is None else tuple(job.items),
-        reads=job.reads,
+        reads={stage: job.items_read(stage) for stage in sorted(job.named)},
     )
     plain: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_plain))
     return plain

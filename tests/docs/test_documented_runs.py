@@ -33,6 +33,7 @@ ELSEWHERE: Mapping[str, tuple[str, str]] = {
     r"plan --cluster cluster/ray\.yaml --ask-cluster": ("tests/backends/test_ray_addresses.py", "may_ask"),
     r"run --cluster cluster/ray\.yaml.*": ("tests/schedule/test_gangs.py", "nodes"),
     r"run --backend ray .*": ("tests/backends/test_standing_ray.py", "ray"),
+    r"run .*--race\b.*": ("tests/results/test_race_verb.py", "race"),
     r"simulate.*": ("tests/plan/test_simulate.py", "simulate"),
     r"run .*--(until|limit|max-device-hours) .*": ("tests/schedule/test_budget.py", "until"),
     r"power.*": ("tests/results/test_power_command.py", "power"),

@@ -1,7 +1,7 @@
 """The bits of a case's video depend neither on the other cases of its batch nor on its place there, in every row.
 
 Sizes are like those of real models in one thing: what a kernel of elements gets is a whole number of vectors, since the
-last elements that fill none are computed by other code (docs/explanation/items.md).
+last elements that fill none are computed by other code (`roll_out`).
 """
 
 import sys

@@ -110,7 +110,10 @@ class Request:
     items: Sequence[str] | None = None
     """Its items, sorted (`Workload.items`); None: it has none."""
     reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Input stage -> the items of it that the job may read (`Workload.reads`); a stage that is absent: all."""
+    """Input stage -> the items of it that the job may read (`Workload.reads`, `items`); a stage that is absent: all.
+
+    An input may hold more, made for other jobs.
+    """
     finished: Sequence[Finished] = ()
     """What may be taken over instead of being made; no item is in two of them."""
     version: int = VERSION

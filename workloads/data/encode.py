@@ -47,7 +47,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     device = f"cuda:{request.rendezvous.local_rank}" if execution.device == "cuda" else "cpu"
     codec = make_codec(section, execution.paths, device)
     latent = (codec.channels, *codec.latent_size(int(data["height"]), int(data["width"])))
-    pool = Pool.open(request.inputs["data"])
+    pool = Pool.open(request.inputs["data"], request.reads.get("data"))
     splits = {split: pool.scenes(split) for split in SPLITS}
     scenes = [scene for split in SPLITS for scene in splits[split]]
     spans: dict[str, tuple[int, int]] = {}
@@ -72,8 +72,12 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         if not write_text(out, captions, encoder, section, progress):
             return StageOutcome(steps=0, stopped=True)
         del encoder  # a language model's weights are not needed beside the codec's
-    opened = [(Latents.open(one.folder), one.items) for one in request.finished]
-    there = {scene: latents for latents, of_scenes in opened for scene in of_scenes}
+    there: dict[str, Latents] = {}
+    for one in request.finished:
+        try:
+            there |= dict.fromkeys(one.items, Latents.open(one.folder))
+        except (BadInput, OSError, ValueError) as error:  # NumPy's, of arrays that are cut short
+            print(f"{one.folder}: {error}; its scenes are encoded again", flush=True)
     files = LatentFiles(out, spans, codec.time_factor, latent)
     files.take_digests(digests)
     checkpoints, saved = Path(request.work) / "checkpoints", time.monotonic()

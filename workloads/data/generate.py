@@ -52,6 +52,17 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     raise BadInput(f"controls.data.source is {data['source']!r}; allowed: {WORLDS}, {REAL}")
 
 
+def _is_whole(pool: Pool, scene: str) -> bool:
+    """Whether a finished scene can be taken over; the log says why not."""
+    try:
+        pool.check(scene)
+        pool.frames(scene, range(pool.length(scene)))
+    except BadInput as error:
+        print(f"{error}; scene {scene} is rendered again", flush=True)
+        return False
+    return True
+
+
 def make_worlds(
     data: Mapping[str, Any], out: Path, progress: Progress, finished: Sequence[Finished] = ()
 ) -> StageOutcome:
@@ -70,6 +81,8 @@ def make_worlds(
     digest = hashlib.sha256()
     there = {scene: Path(one.folder) for one in finished for scene in one.items}
     pools = {Path(one.folder): Pool.open(one.folder) for one in finished}
+    for scene in [scene for scene in there if not _is_whole(pools[there[scene]], scene)]:
+        del there[scene]
     for split in SPLITS:
         for index, scene in enumerate(names[split]):
             if progress.stopping:

@@ -18,8 +18,9 @@ text.npy      (tokens, width) float16: all captions one after the other      tex
 ```
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.data.pool_checks import read_json
+from workloads.data.pool_checks import check_readable, read_json
 from workloads.data.poses import Poses
 from workloads.runtime.errors import BadInput
 
@@ -49,7 +50,7 @@ def is_ragged(codec_section: Mapping[str, Any]) -> bool:
 class Latents:
     """The artifact of the stage latents, opened for reading; nothing is copied until it is used."""
 
-    def __init__(self, folder: Path, meta: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, meta: Mapping[str, Any], only: Collection[str] | None = None) -> None:
         self.codec_section: dict[str, Any] = dict(meta["codec"])
         """controls.codec."""
         self.data_section: dict[str, Any] = dict(meta["data"])
@@ -57,7 +58,11 @@ class Latents:
         self.shape: dict[str, int] = dict(meta["shape"])
         """channels, height, width, frames (latents of one chunk), text_tokens, text_width."""
         self.time_factor: int = int(meta["time_factor"])
-        self._splits: dict[str, tuple[str, ...]] = {k: tuple(v) for k, v in meta["splits"].items()}
+        self._only = None if only is None else frozenset(only)
+        self._splits: dict[str, tuple[str, ...]] = {
+            split: tuple(scene for scene in scenes if self._only is None or scene in self._only)
+            for split, scenes in meta["splits"].items()
+        }
         self._spans: dict[str, tuple[int, int]] = {k: (int(v[0]), int(v[1])) for k, v in meta["spans"].items()}
         self._folder = folder
         self._poses: npt.NDArray[np.float64] = np.load(folder / "poses.npy", allow_pickle=False)
@@ -75,8 +80,8 @@ class Latents:
         self._mapped = lru_cache(maxsize=OPEN_SCENES)(self._map)
 
     @classmethod
-    def open(cls, folder: Path | str) -> "Latents":
-        """The latents in `folder`.
+    def open(cls, folder: Path | str, only: Collection[str] | None = None) -> "Latents":
+        """The latents in `folder`; with `only`, as if it had no others (`Request.reads`): to read one is an error.
 
         Raises:
             BadInput: no `meta.json`, or another version of it.
@@ -85,7 +90,7 @@ class Latents:
         meta = read_json(path)
         if meta.get("version") != VERSION:
             raise BadInput(f"{path}: version is {meta.get('version')!r}, this code reads {VERSION}; make them again")
-        return cls(Path(folder), meta)
+        return cls(Path(folder), meta, only)
 
     def scenes(self, split: str) -> tuple[str, ...]:
         """Names of the scenes of a split: "train", "held_out" or "open"."""
@@ -98,7 +103,7 @@ class Latents:
         """
         if self._flat is None:
             return self._mapped("evidence", scene)
-        first, count = self._spans[scene]
+        first, count = self._span(scene)
         return self._flat[first : first + count]
 
     def evidence(self, scene: str, frames: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.float32]:
@@ -116,8 +121,8 @@ class Latents:
         """
         length = self.shape["frames"]
         if self._flat is not None:
-            if not 0 <= start <= self._spans[scene][1] - length:
-                raise IndexError(f"segment at frame {start} of {self._spans[scene][1]} in scene {scene}")
+            if not 0 <= start <= self._span(scene)[1] - length:
+                raise IndexError(f"segment at frame {start} of {self._span(scene)[1]} in scene {scene}")
             return self.latents(scene)[start : start + length]
         if scene not in self._splits["train"] or start % self.time_factor:
             raise IndexError(
@@ -138,12 +143,12 @@ class Latents:
 
     def poses(self, scene: str) -> Poses:
         """Poses of a scene's pixel frames."""
-        first, count = self._spans[scene]
+        first, count = self._span(scene)
         return Poses.from_array(self._poses[first : first + count])
 
     def text(self, scene: str, frame: int) -> npt.NDArray[np.float32]:
         """(text_tokens, text_width) float32: the caption that holds at pixel frame `frame`."""
-        first, count = self._spans[scene]
+        first, count = self._span(scene)
         if not 0 <= frame < count:
             raise IndexError(f"frame {frame} of {count} in scene {scene}")
         caption = int(self._text_of[first + frame])
@@ -154,7 +159,16 @@ class Latents:
         padded[: end - begin] = self._text[begin:end]
         return padded
 
+    def scenes_digest(self) -> str:
+        """sha256 of the names of all scenes that can be read, by split."""
+        return hashlib.sha256(json.dumps(self._splits, sort_keys=True).encode()).hexdigest()
+
+    def _span(self, scene: str) -> tuple[int, int]:
+        check_readable(scene, self._only, "latents")
+        return self._spans[scene]
+
     def _map(self, kind: str, scene: str) -> npt.NDArray[Any]:
+        check_readable(scene, self._only, "latents")
         path = self._folder / kind / f"{scene}.npy"
         try:
             mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

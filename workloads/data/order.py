@@ -50,7 +50,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     data, evidence, training = (request.config[s] for s in ("data", "evidence", "training"))
     if evidence["rule"] not in RULES:
         raise BadInput(f"controls.evidence.rule is {evidence['rule']!r}; allowed: {', '.join(RULES)}")
-    pool = Pool.open(request.inputs["data"])
+    pool = Pool.open(request.inputs["data"], request.reads.get("data"))
     scenes, frames = pool.scenes("train"), int(data["chunk_frames"])
     kind = str(request.config["codec"]["kind"])
     latents_of(frames, kind)

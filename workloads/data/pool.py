@@ -12,7 +12,7 @@ ones say with `archived` which it is.
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from workloads.data.open_pool import OpenScene, from_json, to_json
-from workloads.data.pool_checks import check_scene, read_captions, read_frame, read_json, read_poses
+from workloads.data.pool_checks import check_readable, check_scene, read_captions, read_frame, read_json, read_poses
 from workloads.data.poses import Poses
 from workloads.data.scene_files import Files, frame_name, opened, pose_name, world_name
 from workloads.data.worlds import World, world_from
@@ -38,10 +38,14 @@ SPLITS = ("train", "held_out", "open")
 class Pool:
     """A pool, opened for reading. Scenes are read when asked for, and poses remembered."""
 
-    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, description: Mapping[str, Any], only: Collection[str] | None = None) -> None:
         self._folder = folder
         self._root = Path(description["root"]) if description["root"] else folder
-        self._splits: dict[str, tuple[str, ...]] = {s: tuple(description["splits"][s]) for s in SPLITS}
+        self._only = None if only is None else frozenset(only)
+        self._splits: dict[str, tuple[str, ...]] = {
+            split: tuple(scene for scene in description["splits"][split] if self._only is None or scene in self._only)
+            for split in SPLITS
+        }
         self._lengths: dict[str, int] = dict(description["lengths"])
         self._archived = description["version"] > 1 and bool(description["archived"])
         self._open = from_json(description.get("open", {}))
@@ -52,8 +56,8 @@ class Pool:
         """The data section that the pool was made with."""
 
     @classmethod
-    def open(cls, folder: Path | str) -> "Pool":
-        """The pool in `folder`.
+    def open(cls, folder: Path | str, only: Collection[str] | None = None) -> "Pool":
+        """The pool in `folder`; with `only`, as if it had no other scenes (`Request.reads`): to read one is an error.
 
         Raises:
             BadInput: no `pool.json`, or another version of it.
@@ -65,7 +69,7 @@ class Pool:
             known = " and ".join(map(str, READ))
             raise BadInput(f"{path}: version is {version!r}, this code reads {known}; make the pool again")
         try:
-            return cls(Path(folder), raw)
+            return cls(Path(folder), raw, only)
         except (KeyError, TypeError) as error:
             raise BadInput(f"{path}: {error} is missing or of another type; make the pool again") from error
 
@@ -75,6 +79,7 @@ class Pool:
 
     def length(self, scene: str) -> int:
         """Number of frames of a scene."""
+        check_readable(scene, self._only, "data")
         return self._lengths[scene]
 
     def poses(self, scene: str) -> Poses:
@@ -109,6 +114,7 @@ class Pool:
         Raises:
             BadInput: the scene has none.
         """
+        check_readable(scene, self._only, "data")
         if scene in self._open:
             return self._open[scene].prompt
         spans = self._captions.get(scene)
@@ -144,6 +150,7 @@ class Pool:
         self._poses[scene] = check_scene(self._root, scene, self.length(scene), self._captions, archived=self._archived)
 
     def _files(self, scene: str) -> AbstractContextManager[Files]:
+        check_readable(scene, self._only, "data")
         return opened(self._root, scene, archived=self._archived and scene not in self._open)
 
     def _frame(self, files: Files, scene: str, frame: int) -> Files:

@@ -5,7 +5,7 @@ Bad input is refused and never replaced or skipped: a row that is silently anoth
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,19 @@ from workloads.data.scene_files import Files, frame_name, label_name, names_in, 
 from workloads.runtime.errors import BadInput
 
 ACTOR = "CineCameraActor"
+
+
+def check_readable(scene: str, only: Collection[str] | None, stage: str) -> None:
+    """Refuse a scene that a job has not declared to read (`Request.reads`); None: it reads all.
+
+    Raises:
+        BadInput: it is not among them.
+    """
+    if only is not None and scene not in only:
+        raise BadInput(
+            f"scene {scene} of {stage} is read by a job whose plan does not name it (request.json: reads.{stage}); "
+            "what a job reads is part of its fingerprint: declare it in workloads/study/items.py"
+        )
 
 
 def read_json(path: Files) -> Any:

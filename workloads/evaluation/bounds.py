@@ -40,7 +40,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     """
     if request.rendezvous.rank > 0:
         return StageOutcome(steps=0)
-    branch, pool = branch_of(request), Pool.open(request.inputs["data"])
+    branch, pool = branch_of(request), Pool.open(request.inputs["data"], request.reads.get("data"))
     chunk_frames = int(pool.data["chunk_frames"])
     settings = settings_of(request, branch, pool)
     networks = measuring(branch, request, (int(pool.data["height"]), int(pool.data["width"])))

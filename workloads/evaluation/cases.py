@@ -1,7 +1,7 @@
 """Which scenes a branch is evaluated on, in which order, and the camera's way in each (study.md section 7)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -107,8 +107,8 @@ def write_settings(path: Path, settings: Sequence[Setting]) -> None:
     path.write_text(json.dumps(rows), encoding="utf-8")
 
 
-def read_settings(path: Path) -> list[Setting]:
-    """Read `cases.json`.
+def read_settings(path: Path, items: Collection[str] | None = None) -> list[Setting]:
+    """Read `cases.json`: those of `items`, or all.
 
     Raises:
         BadInput: not a file that `write_settings` wrote.
@@ -118,6 +118,7 @@ def read_settings(path: Path) -> list[Setting]:
         return [
             Setting(row["id"], row["scene"], int(row["start"]), Poses.from_array(np.asarray(row["poses"])))
             for row in rows
+            if items is None or row["id"] in items
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path}: not the cases of an evaluation ({error}); evaluate again") from error

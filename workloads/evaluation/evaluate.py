@@ -69,7 +69,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     """
     began = time.monotonic()
     branch = branch_of(request)
-    pool = Pool.open(request.inputs["data"])
+    pool = Pool.open(request.inputs["data"], request.reads.get("data"))
     section = request.config["branch"]
     chunk_frames = int(pool.data["chunk_frames"])
     settings = settings_of(request, branch, pool)
@@ -146,13 +146,17 @@ def settings_of(request: Request, branch: Branch, pool: Pool) -> list[Setting]:
             f"controls.data.height, width are {pool.data['height']}, {pool.data['width']}; "
             f"SSIM compares windows of {WINDOW} × {WINDOW} pixels: allowed: {WINDOW} and more"
         )
-    settings = branch.settings(pool, request.config["branch"], int(pool.data["chunk_frames"]))
-    found = sorted(setting.id for setting in settings)
-    if request.items is not None and found != list(request.items):
-        raise BadInput(
-            f"request.json: items has {len(request.items)} cases, and the pool gives {len(found)} others; the plan and "
-            "the pool are of different code; run the study again"
-        )
+    section = request.config["branch"]
+    if request.items is not None:  # the pool may hold more, or be opened for what these cases read
+        section = {**section, "cases": 0}
+    settings = branch.settings(pool, section, int(pool.data["chunk_frames"]))
+    if request.items is not None:
+        settings = [setting for setting in settings if setting.id in frozenset(request.items)]
+        if lost := sorted(frozenset(request.items) - {setting.id for setting in settings}):
+            raise BadInput(
+                f"request.json: items has case {lost[0]}, which the pool does not give; the plan and the pool are of "
+                "different code; run the study again"
+            )
     return settings[:1] if request.smoke else settings
 
 
@@ -190,7 +194,7 @@ class Generator:
         """
         device = device_of(request)
         model, description = load_model(Path(request.inputs["train"]), request.row, device)
-        latents = Latents.open(request.inputs["latents"])
+        latents = Latents.open(request.inputs["latents"], request.reads.get("latents"))
         for name, theirs in (("data", latents.data_section), ("codec", latents.codec_section)):
             if any(theirs.get(key) != value for key, value in description[name].items()):
                 raise BadInput(

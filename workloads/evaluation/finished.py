@@ -121,9 +121,16 @@ def take_over(finished: Sequence[Finished], folder: Path, settings: Sequence[Set
     there = {item: Path(one.folder) / FRAMES for one in finished for item in one.items}
     for setting in settings:
         name = f"{setting.slug}.npy"
-        if setting.id in there and not is_finished(folder, setting):
-            _link(there[setting.id] / name, folder / f".{name}.tmp")
-            (folder / f".{name}.tmp").replace(folder / name)
+        if setting.id not in there or is_finished(folder, setting):
+            continue
+        try:
+            if len(load_frames(there[setting.id], setting)) != len(setting.poses):
+                raise BadInput(f"{there[setting.id] / name}: not {len(setting.poses)} frames")
+        except BadInput as error:
+            print(f"{error}; case {setting.id} is generated again", flush=True)
+            continue
+        _link(there[setting.id] / name, folder / f".{name}.tmp")
+        (folder / f".{name}.tmp").replace(folder / name)
 
 
 def taken_lines(finished: Sequence[Finished]) -> dict[str, list[CaseMetric]]:
@@ -132,7 +139,12 @@ def taken_lines(finished: Sequence[Finished]) -> dict[str, list[CaseMetric]]:
     for one in finished:
         if one.measured:
             wanted = frozenset(one.items)
-            for line in read_values(Path(one.folder) / CASES):
+            try:
+                lines = read_values(Path(one.folder) / CASES)
+            except BadInput as error:
+                print(f"{error}; its cases are measured again", flush=True)
+                continue
+            for line in lines:
                 if line.case in wanted:
                     found.setdefault(line.case, []).append(line)
     return found

@@ -27,10 +27,10 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     """
     if request.branch not in JUDGED:
         raise BadInput(f"request.json: branch is {request.branch!r}; measured are {', '.join(JUDGED)}")
-    pool = Pool.open(request.inputs["data"])
+    pool = Pool.open(request.inputs["data"], request.reads.get("data"))
     chunk_frames = int(pool.data["chunk_frames"])
     evaluated = Path(request.inputs["evaluate"])
-    settings = read_settings(evaluated / "cases.json")
+    settings = read_settings(evaluated / "cases.json", request.items)
     known = taken_lines(request.finished)
     values: list[CaseMetric] = []
     without: Counter[str] = Counter()

@@ -100,7 +100,8 @@ def run(
         first_intact(Path(request.resume), answers.restore)
     known = taken_lines(request.finished)
     scored = {(line.case, line.unit) for lines in known.values() for line in lines}
-    questions = [one for one in asked_of(request, models) if (one.case, unit_of(one.model)) not in scored]
+    every = list(asked_of(request, models))
+    questions = [one for one in every if (one.case, unit_of(one.model)) not in scored]
     clients = {model: Client(endpoint, model) for model in models}
     unanswered = sum(
         answers.own(question.key) is None and answers.found(question.key) is None for question in questions
@@ -150,7 +151,10 @@ def run(
             f"the judge's server was not reached by {tally.outage} questions in a row, the last because {tally.last}; "
             f"see that it runs and that {URL} names it; what was answered is kept"
         )
-    values = [*published(questions, answers), *(line for lines in known.values() for line in lines)]
+    values: list[CaseMetric] = []
+    for question in every:
+        lines = [line for line in known.get(question.case, ()) if line.unit == unit_of(question.model)]
+        values += lines or published([question], answers)
     write_values(Path(request.out) / "cases.jsonl", values)
     counts = costs(questions, answers, failed, tally)
     for name, value in {**shown(values, models), **counts}.items():
@@ -190,9 +194,9 @@ def shared_folder(paths: Mapping[str, str]) -> Path | None:
 def asked_of(request: Request, models: Sequence[str]) -> Iterator[JudgeQuestion]:
     """The questions, by case and then by model; a case whose tail never looks at the source has none."""
     section = request.config["judge"]
-    pool = Pool.open(request.inputs["data"])
+    pool = Pool.open(request.inputs["data"], request.reads.get("data"))
     evaluated = Path(request.inputs["evaluate"])
-    for setting in read_settings(evaluated / "cases.json"):
+    for setting in read_settings(evaluated / "cases.json", request.items):
         last = tail(setting.poses, int(section["tail_frames"]), float(section["min_overlap"]))
         if not len(last):
             continue

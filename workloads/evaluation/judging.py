@@ -47,7 +47,11 @@ def run(request: Request, progress: Progress, views_of: ViewsOf | None = None) -
         return judge_vlm.run(request, progress)
     if name != MASK:
         raise BadInput(f"controls.judge.name is {name!r}; allowed: {MASK}, {VLM}")
-    return by_mask(request, progress, views_of or partial(tail_views, request, Pool.open(request.inputs["data"])))
+    return by_mask(
+        request,
+        progress,
+        views_of or partial(tail_views, request, Pool.open(request.inputs["data"], request.reads.get("data"))),
+    )
 
 
 def by_mask(request: Request, progress: Progress, views_of: ViewsOf) -> StageOutcome:
@@ -57,7 +61,7 @@ def by_mask(request: Request, progress: Progress, views_of: ViewsOf) -> StageOut
         BadInput: a pool without truth.
     """
     evaluated = Path(request.inputs["evaluate"])
-    settings = read_settings(evaluated / "cases.json")
+    settings = read_settings(evaluated / "cases.json", request.items)
     known = taken_lines(request.finished)
     values: list[CaseMetric] = []
     for number, setting in enumerate(settings):

@@ -82,7 +82,11 @@ def roll_out(
 ) -> list[npt.NDArray[np.uint8]]:
     """Generate one batch of videos, (T, h, w, 3) each, T = len(poses); frame 0 is the given one.
 
-    The bits of a case depend on how many cases share the batch, but not on which, nor on what was computed before.
+    The bits of a case depend on how many cases share the batch, but not on which, nor on its place among them, nor on
+    what was computed before (tests/evaluation/test_neighbours.py). One limit: PyTorch's CPU kernels of gelu, silu,
+    sigmoid and atan2 compute the last elements of a tensor, those that fill no 32, by other code, so that the last case
+    of a batch may differ in its last bit where the sizes of a tensor multiply to no multiple of 32. Widths and token
+    counts of all shipped profiles do.
 
     Args:
         model: in evaluation mode.

@@ -132,6 +132,7 @@ STAGES = (
         curve="loss",
         checks=(
             RecordCheck(record="sample_order", depends=_SCENES),
+            RecordCheck(record="scenes", depends=_SCENES, optional=True),
             RecordCheck(record="drops", depends=_SCENES),
             RecordCheck(record="candidates", depends=_SCENES),
             RecordCheck(record="evidence_frames", declared=_OWN_FRAMES),

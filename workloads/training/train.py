@@ -76,7 +76,8 @@ def run(request: Request, progress: Progress) -> StageOutcome:
     shape = batch_shape(int(training["global_batch"]), request.rendezvous.world_size, execution)
     join_ranks(request.rendezvous, device)
 
-    latents, index = Latents.open(Path(request.inputs["latents"])), Index.open(Path(request.inputs["index"]))
+    latents = Latents.open(request.inputs["latents"], request.reads.get("latents"))
+    index = Index.open(Path(request.inputs["index"]))
     steps = int(training["steps"])
     steps = min(SMOKE_STEPS, steps) if request.smoke else steps
     _check_index(index, steps, shape.global_batch, request.inputs["index"])
@@ -95,6 +96,7 @@ def run(request: Request, progress: Progress) -> StageOutcome:
         load_wan(model, execution.paths.get("wan"))
     records: dict[str, Any] = {
         **index.digest(),
+        "scenes": latents.scenes_digest(),
         "evidence": batches.evidence_digest(range(steps)),
         "evidence_frames": frames,
         "initial_shared": initial_shared_digest(model),
