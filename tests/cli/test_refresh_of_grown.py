@@ -11,9 +11,10 @@ from orchestrator.commands.explain.explanation import explanation_of
 from orchestrator.commands.gc.garbage import find_garbage, remove_garbage
 from orchestrator.commands.refresh import find_withdrawals, withdraw
 from orchestrator.commands.show import show_json, show_text
+from orchestrator.opening import HOME_VARIABLE, open_study
 from orchestrator.plan.growth import FinishedItems
 from orchestrator.plan.select import find_job
-from orchestrator.study import HOME_VARIABLE, Study, open_study
+from orchestrator.study import Study
 
 ROW = "context-k1"
 RETURN = f"evaluate/return/{ROW}/s0"
