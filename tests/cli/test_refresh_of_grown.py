@@ -58,7 +58,7 @@ def test_show_and_explain_say_what_is_taken_over(studies: tuple[Study, Study]) -
     finish(large.plan, large.store, ROW, stages=("data", "index", "latents", "train"))
     job, before = find_job(large.plan, RETURN), find_job(small.plan, RETURN)
     text = explain_text(explanation_of(large, job))
-    assert f"takes over 12 of 20 items from {RETURN} ({before.fingerprint[:12]}): worlds/open-" in text
+    assert f"takes over 12 of 20 cases from {RETURN} ({before.fingerprint[:12]}): worlds/open-" in text
     finish(large.plan, large.store, ROW)
     found = show_json(large, job)["commit"]["taken"]
     assert [(one["fingerprint"], len(one["items"]), one["label"]) for one in found] == [(before.fingerprint, 12, "")]
