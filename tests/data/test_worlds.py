@@ -9,7 +9,7 @@ from workloads.data import layouts
 from workloads.data.geometry import turned
 from workloads.data.poses import Poses
 from workloads.data.render import FAR_M, SUPERSAMPLING
-from workloads.data.trajectories import trajectory
+from workloads.data.trajectories import start_yaw_deg, trajectory
 from workloads.data.visibility import contrast, dilated, ring, rmse
 from workloads.data.worlds import make_world, world_from
 from workloads.runtime.errors import BadInput
@@ -176,3 +176,11 @@ def test_a_ring_surrounds_its_object_without_touching_it() -> None:
     assert around.sum() == 25 - 9
     assert not (around & dilated(mask, 1)).any()
     assert contrast(np.zeros((9, 9, 3)), np.zeros((9, 9), dtype=bool)) == 0.0
+
+
+def test_a_scene_from_whose_first_heading_no_object_is_seen_is_drawn_from_another() -> None:
+    data = {"height": 8, "width": 16, "seed": 0, "open_variants": 4, "chunk_frames": 9, "translation_m": 0.0}
+    world = make_world(data, "open", 32)
+    assert world.refusal() is None and world.start_yaw_deg != start_yaw_deg(data, "open", 32), "32 is such a scene"
+    path = trajectory(data, "open", 32, world.start_yaw_deg)
+    assert path.yaw_deg[0] == world.first_pose.yaw_deg[0]

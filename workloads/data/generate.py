@@ -93,7 +93,8 @@ def make_worlds(
                 link(archive_path(there[scene], scene), archive_path(out, scene))
                 lengths[scene], caption = pool.length(scene), pool.caption(scene, 0)
             else:
-                world, poses = make_world(data, split, index), trajectory(data, split, index)
+                world = make_world(data, split, index)
+                poses = trajectory(data, split, index, world.start_yaw_deg)
                 write_archive(archive_path(out, scene), _scene(scene, world, poses, world.frames(poses)))
                 lengths[scene], caption = len(poses), world.caption
             digest.update(hashlib.sha256(archive_path(out, scene).read_bytes()).digest())

@@ -20,19 +20,29 @@ def key_of(data: Mapping[str, Any], split: str, index: int) -> tuple[int, ...]:
     return divmod(index, int(data["open_variants"])) if split == "open" else (index,)
 
 
-def start_yaw_deg(data: Mapping[str, Any], split: str, index: int) -> float:
-    """Heading of the scene's first frame, 0..360 degrees; arbitrary, so that no absolute heading means anything."""
-    return _rounded(draws.stream("data/start", data["seed"], split, *key_of(data, split, index)).uniform(0.0, 360.0))
+def start_yaw_deg(data: Mapping[str, Any], split: str, index: int, again: int = 0) -> float:
+    """Heading of the scene's first frame, 0..360 degrees; arbitrary, so that no absolute heading means anything.
+
+    Args:
+        data, split, index: of the scene.
+        again: how many headings were refused before, since nothing can be seen from there.
+    """
+    key = (*key_of(data, split, index), *([again] if again else []))
+    return _rounded(draws.stream("data/start", data["seed"], split, *key).uniform(0.0, 360.0))
 
 
-def trajectory(data: Mapping[str, Any], split: str, index: int) -> Poses:
+def trajectory(data: Mapping[str, Any], split: str, index: int, start_deg: float | None = None) -> Poses:
     """Four chunks, `4 (F - 1) + 1` frames: half the scenes (a, b, -b, -a), half (a, -a, b, -b), exactly closed.
 
     a and b are 30..60 degrees to a random side and, where `translation_m` is not 0, a move in world axes with
     them, such that the camera never gets farther than `translation_m` from its start. An open-domain scene has
     its first frame only: its other poses are commanded by the branch.
+
+    Args:
+        data, split, index: of the scene.
+        start_deg: its heading (`World.start_yaw_deg`); None: the first that is drawn.
     """
-    yaw = start_yaw_deg(data, split, index)
+    yaw = start_yaw_deg(data, split, index) if start_deg is None else start_deg
     if split == "open":
         return Poses(np.zeros((1, 3)), np.array([yaw]))
     random = draws.stream("data/trajectory", data["seed"], split, index)

@@ -27,7 +27,9 @@ OBJECT_CONTRAST = 0.3
 OBJECT_DIFFERENCE = 0.2
 OBJECT_DEPTH_M = 2.5  # nearer than everything else: nothing ever hides it
 OBJECT_RADII_DEG = (6.0, 8.0)
-ATTEMPTS = 200
+OF_A_HEADING = 200
+"""Objects that are tried from one heading; then another is drawn."""
+ATTEMPTS = 5 * OF_A_HEADING
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def make_world(data: Mapping[str, Any], split: str, index: int) -> World:
         which = int(random.integers(layouts.OBJECTS))
         if variant:
             which = (first_object + variant[0]) % layouts.OBJECTS
-        yaw = start_yaw_deg(data, split, index)
+        yaw = start_yaw_deg(data, split, index, attempt // OF_A_HEADING)
         world = World(
             height=height,
             width=width,
