@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.registry import backend_plugin
 from orchestrator.errors import ArtifactMissing, PlanError, StoreError
@@ -31,8 +31,10 @@ from orchestrator.store.location import StoreLocation
 from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
-from reports.input import Race
 from workloads.contract.planned import Estimate
+
+if TYPE_CHECKING:
+    from reports.input import Race
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ class Study:
         return read_registration(self.home, self.plan.profile)
 
     @property
-    def race(self) -> Race | None:
+    def race(self) -> "Race | None":
         """How far the race of its rows was at its last look; None: they did not race."""
         return read_race(self.home, self.plan)
 

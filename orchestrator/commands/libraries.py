@@ -8,7 +8,7 @@ from orchestrator.requirements import require_libraries
 from orchestrator.spec.workload import OURS, package_of
 from orchestrator.store.registry import LIBRARIES as STORES
 from orchestrator.study import Study
-from workloads.contract.workload import StageSpec
+from workloads.contract.stage import StageSpec
 
 
 def libraries_of(study: Study, stages: Iterable[StageSpec]) -> tuple[str, ...]:

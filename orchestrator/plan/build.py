@@ -27,7 +27,8 @@ from orchestrator.spec.expand import excluded_of
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain, without_choices
-from workloads.contract.workload import REFERENCES, Items, StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import REFERENCES, Items, Workload
 
 SMOKE_LABEL = "/smoke"
 

@@ -21,7 +21,8 @@ from hashlib import sha256
 from typing import Any
 
 from orchestrator.spec.canonical import canonical, digest
-from workloads.contract.workload import FORMAT, StageSpec
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import FORMAT
 
 BASE_DIGITS = 32
 """Of a fingerprint of a job with items: its last digits are its base."""

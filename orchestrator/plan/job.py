@@ -8,7 +8,8 @@ from orchestrator.plan.fingerprint import base_of
 from orchestrator.spec.canonical import digest
 from orchestrator.spec.cell import Cell, Deviation, ExcludedCell, Resources
 from workloads.contract.request import DEFAULT_WORKLOAD, Stage
-from workloads.contract.workload import REFERENCES, StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import REFERENCES, Workload
 
 State = Literal["done", "new", "retry", "waiting", "running", "unknown", "blocked", "failed", "cancelled"]
 

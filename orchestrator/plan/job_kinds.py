@@ -11,7 +11,8 @@ from typing import Any
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Hash, content_of
 from orchestrator.plan.job import Job
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Workload
 
 Step = tuple[StageSpec, str | None, str]
 """Stage, branch and name of a job of a cell."""

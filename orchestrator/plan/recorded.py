@@ -11,7 +11,8 @@ from typing import Any
 from orchestrator.plan.job import Job, Plan
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.typed import build
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Workload
 
 SHARED_OF_JOB = ("config", "row", "resources", "revisions", "items", "reads", "item_reads")
 SHARED_OF_CELL = ("trained", "evaluated", "controls", "branches")

@@ -11,7 +11,7 @@ from orchestrator.spec.cell import Cell
 from orchestrator.spec.verdicts import ITEMS, PLANNED_ITEMS, declared_differences, verdicts
 from orchestrator.store.lineage import is_input, items_as_read, reads_by_item
 from reports.input import ControlsCertificate
-from workloads.contract.workload import StageSpec
+from workloads.contract.stage import StageSpec
 
 
 def certificate(reader: ArtifactReader) -> ControlsCertificate:

@@ -7,13 +7,16 @@ import json
 import secrets
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.plan.job import Plan
 from orchestrator.reporting.decoding import decoded
 from orchestrator.spec.canonical import digest
 from orchestrator.store.link import sync_folder, write_synced
-from reports.input import Race
 from workloads.contract.json_files import object_of, read_plain
+
+if TYPE_CHECKING:
+    from reports.input import Race
 
 VERSION = 1
 LARGEST = 64 << 20
@@ -24,7 +27,7 @@ def race_file(home: Path, profile: str) -> Path:
     return home / f"race-{profile}.json"
 
 
-def read_race(home: Path, plan: Plan) -> Race | None:
+def read_race(home: Path, plan: Plan) -> "Race | None":
     """The race of a plan's rows; None: none, or with other controls or branches, or the file cannot be read.
 
     What is lost with it, the next `run --race` finds in the results.
@@ -34,13 +37,15 @@ def read_race(home: Path, plan: Plan) -> Race | None:
         raw = object_of(read_plain(path, LARGEST), path)
         if (raw.get("version"), raw.get("declared")) != (VERSION, _declared(plan)):
             return None
+        from reports.input import Race  # most studies do not race, and `status` reads nothing else of the report
+
         found: Race = decoded(Race, raw.get("race"), f"{path}: race")
         return found
     except (OSError, ValueError):
         return None
 
 
-def write_race(home: Path, plan: Plan, race: Race) -> None:
+def write_race(home: Path, plan: Plan, race: "Race") -> None:
     """Write the file, whole or not at all.
 
     Raises:

@@ -15,7 +15,8 @@ from orchestrator.spec.read_inputs import SHOWN, Records, inputs_line, short
 from orchestrator.wording import counted, shortened
 from workloads.contract.fields import value_at
 from workloads.contract.rows import row_from
-from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Workload
+from workloads.contract.stage import CountCheck, RecordCheck, StageSpec
+from workloads.contract.workload import Workload
 
 EXECUTION = ("versions", "device_kind", "threads", "world_size", "micro_batch", "numerics", "code")
 """Records of how a job ran; where they differ, results may differ in the last bits. `code`: digest of the

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from workloads.contract.rows import Row
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.authentication_test_utils import reset_auth_token_state
 from rehearsal import FOR_EVER_S, Rehearsal, wait_for
 
 from orchestrator.backends.ray.driver_job import UNSEEN, DriverJob, driver_command
@@ -79,6 +80,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Head]:
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    reset_auth_token_state()  # Ray remembers what an earlier test of this process had set
     with Head(tmp_path, {**os.environ, "ECHO_MATRIX_FAKE_S": str(FOR_EVER_S)}) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

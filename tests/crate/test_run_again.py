@@ -22,7 +22,7 @@ from orchestrator.plan.job import Job, Plan
 from orchestrator.plan.select import find_job
 from orchestrator.store.protocol import Commit, ManifestEntry
 from orchestrator.study import Study
-from workloads.contract.workload import StageSpec, Tolerance
+from workloads.contract.stage import StageSpec, Tolerance
 
 AVX512 = {"numerics": {"cpu_capability": "AVX512"}, "threads": 1}
 AVX2 = {"numerics": {"cpu_capability": "AVX2"}, "threads": 1}

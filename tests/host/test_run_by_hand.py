@@ -19,7 +19,7 @@ from orchestrator.host.publish import Provenance
 from orchestrator.store.files import FilesStore
 from workloads.contract.request import DEFAULT_WORKLOAD, Request, request_from
 from workloads.contract.result import read_result
-from workloads.contract.workload import StageSpec
+from workloads.contract.stage import StageSpec
 from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.run import check_inputs, ending_of, run_request, stage_of
 

@@ -16,7 +16,7 @@ from workloads.contract.result import Result, read_result
 WORKLOAD = """
 from toy_workload import WORKLOAD as TOY
 from dataclasses import replace
-from workloads.contract.workload import StageSpec
+from workloads.contract.stage import StageSpec
 STAGES = tuple(StageSpec(name=name, module=f"stages_of.{name}") for name in ("plain", "above", "late", "asks"))
 WORKLOAD = replace(TOY, stages=(*STAGES, StageSpec(name="declared", module="stages_of.plain", preload=("torch",))))
 """

@@ -97,7 +97,8 @@ def test_no_file_of_the_orchestrator_imports_the_study(root: Path) -> None:
 STUDY_TEXT = """
 from dataclasses import dataclass
 from workloads.contract.rows import Row
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class Sections: ...

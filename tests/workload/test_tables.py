@@ -16,7 +16,8 @@ from orchestrator.spec.workload import workload_of
 from workloads.contract.fields import Count, Positive
 from workloads.contract.loading import table_problems
 from workloads.contract.rows import Row, resolved, row_from
-from workloads.contract.workload import RecordCheck, StageSpec, Workload
+from workloads.contract.stage import RecordCheck, StageSpec
+from workloads.contract.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,8 @@ from dataclasses import dataclass
 from typing import Literal
 from workloads.contract.fields import Count
 from workloads.contract.rows import Row
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Workload
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:

@@ -9,7 +9,8 @@ from typing import get_type_hints
 
 from workloads.contract.fields import key_of, optional_sections, section_kinds
 from workloads.contract.metrics import METRIC_NAME
-from workloads.contract.workload import REFERENCES, StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import REFERENCES, Workload
 
 ATTRIBUTE = "WORKLOAD"
 """Attribute of the module."""

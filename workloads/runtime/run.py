@@ -24,7 +24,8 @@ from workloads.contract.json_files import write_object
 from workloads.contract.loading import WorkloadError, load_workload
 from workloads.contract.request import Execution, Request, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_CODES, Ending, Failure, Result
-from workloads.contract.workload import StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Workload
 from workloads.runtime.allocator import keep_freed_memory
 from workloads.runtime.errors import BadInput, Diverged
 from workloads.runtime.fault_points import point

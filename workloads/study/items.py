@@ -7,7 +7,8 @@ Standard library only.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from workloads.contract.workload import Items, StageSpec
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Items
 from workloads.study.scenes import (
     FOREIGN,
     GROUP_MARK,

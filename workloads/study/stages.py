@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from workloads.contract.fields import section_kinds
-from workloads.contract.workload import CountCheck, RecordCheck, StageSpec, Tolerance
+from workloads.contract.stage import CountCheck, RecordCheck, StageSpec, Tolerance
 from workloads.study.schedule import OF_A_BUDGET
 from workloads.study.sections import Branches
 

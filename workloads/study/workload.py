@@ -14,7 +14,8 @@ from workloads.contract.planned import (
     SceneCount,
     ServiceEndpoint,
 )
-from workloads.contract.workload import Items, StageSpec, Workload
+from workloads.contract.stage import StageSpec
+from workloads.contract.workload import Items, Workload
 from workloads.study import (
     added_disk,
     cases,

@@ -22,8 +22,8 @@ from workloads.evaluation.rollout import Case, roll_out
 from workloads.evaluation.videos import write_video
 from workloads.memory.interface import Slots, State
 from workloads.model.world_model import WorldModel
+from workloads.study.scenes import SAMPLE_SCENES
 
-SCENES = 4
 CHUNKS = 2
 SAMPLER: Mapping[str, Any] = {"steps": 8, "guidance": 1.0, "negative": ""}
 
@@ -43,7 +43,7 @@ def sample_cases(latents: Latents, codec: FrameCodec, chunk_frames: int) -> list
                 text=latents.text(scene, 0),
             )
         )
-        if len(cases) == SCENES:
+        if len(cases) == SAMPLE_SCENES:
             break
     return cases
 

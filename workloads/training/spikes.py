@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workloads.contract.workload import CountCheck
+from workloads.contract.stage import CountCheck
 from workloads.runtime.errors import Diverged
 from workloads.study.sections import Training
 

@@ -188,12 +188,23 @@ class RayBackend:
         with self._lock:
             self._closed = True
             if self._pipe is not None:
+                self._let_go(self._pipe)
                 self._pipe.close()
                 self._pipe = None
                 if not self.outlives_driver:
                     self._attempts.end_processes()
                     sweep()
             self._token_file.unlink(missing_ok=True)
+
+    def _let_go(self, pipe: Pipe) -> None:
+        """Tell hosts that outlive this driver what they need not report any more: they would keep their cpus for it.
+
+        How it ended is in the study's folder.
+        """
+        forget = self._attempts.to_forget() if self.outlives_driver and pipe.opened and pipe.alive else []
+        if forget:
+            with contextlib.suppress(BackendError):  # they end by themselves, later
+                pipe.request("poll", ANSWER_S, forget=forget)
 
     @property
     def _token_file(self) -> Path:

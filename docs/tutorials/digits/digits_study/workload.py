@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from workloads.contract.fields import Count, Natural, Positive, Share
 from workloads.contract.rows import Row
-from workloads.contract.workload import RecordCheck, StageSpec, Workload
+from workloads.contract.stage import RecordCheck, StageSpec
+from workloads.contract.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
