@@ -24,6 +24,7 @@ ON_TWO = f"backend: slurm\nslurm: {{stages: {{train: {{nodes: 2}}}}, pilot: {PIL
 ROW = "ssm-blockwise"
 
 
+@pytest.mark.long  # a minute
 def test_two_nodes_train_what_two_ranks_on_one_node_train_and_a_requeue_changes_nothing(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
 ) -> None:
