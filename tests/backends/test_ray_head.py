@@ -92,6 +92,7 @@ def until(backend: RayBackend, submission: Submission, phase: str) -> Report:
     return backend.poll()[submission.attempt]
 
 
+@pytest.mark.long
 def test_a_job_on_two_nodes_goes_on_under_the_next_head_from_its_newest_checkpoint(
     cluster: Cluster, backend: RayBackend, tmp_path: Path
 ) -> None:

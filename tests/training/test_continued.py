@@ -125,7 +125,7 @@ def test_a_training_that_rejected_more_steps_than_the_budget_that_continues_it_a
         check_rejected(seen, StepLimits(ratio=15.0, steps=50, share=0.1))
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [2, pytest.param(1, marks=pytest.mark.long)])
 def test_shards_of_two_ranks_are_continued_by_two(pool: Pool, tmp_path: Path, stage: int) -> None:
     how = {"deepspeed": zero(stage), **KEEPS}
     short, whole = (train_request(tmp_path, pool, training=training, how=how) for training in (SHORT, LONG))
