@@ -185,9 +185,8 @@ def _values(job: Job, folder: Path) -> Mapping[tuple[str, str], Mapping[str, flo
     """(metric, unit) -> case -> value, of the cases of the job."""
     found: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for line in lines_of(folder / CASES, case_of):
-        if job.items is not None and line["case"] not in job.items and not job.is_pooled:
-            continue
-        found[line["metric"], line["unit"]][line["case"]] = line["value"]
+        if job.has_case(line["case"]):
+            found[line["metric"], line["unit"]][line["case"]] = line["value"]
     return found
 
 

@@ -155,7 +155,7 @@ class FinishedItems:
             return _continued(job, records)
         left = dict(job.items)
         taken: list[TakenOver] = []
-        pooled = job.branch in job.spec.pooled
+        pooled = job.is_pooled
         # Those that were measured alike come first, then those with most items; the order is always the same.
         records.sort(key=lambda one: (one.measured != job.measured, -len(one.items), one.fingerprint))
         for record in records:

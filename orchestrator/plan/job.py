@@ -1,6 +1,6 @@
 """Job and plan: the graph of all jobs of the matrix, done or not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,13 +98,17 @@ class Job:
     @property
     def named(self) -> frozenset[str]:
         """Input stages of which it reads items: any artifact with these items will do."""
-        return frozenset(self.reads).union(*self.item_reads.values())
+        return named_inputs(self.reads, self.item_reads)
 
     def items_read(self, stage: str) -> tuple[str, ...]:
         """The items that it reads of an input of which it reads items, sorted."""
         if stage in self.reads:
             return self.reads[stage]
         return tuple(sorted({item for reads in self.item_reads.values() for item in reads.get(stage, ())}))
+
+    def has_case(self, case: str) -> bool:
+        """Whether a case in its artifact is its own."""
+        return self.items is None or case in self.items or self.is_pooled
 
     @property
     def own_cases(self) -> tuple[str, ...] | None:
@@ -129,6 +133,11 @@ class Job:
     def part_of(self, cell: Cell) -> str:
         """The folder with what is of this cell's row."""
         return part_of(cell.evaluated) if self.spec.row == "references" else ""
+
+
+def named_inputs(reads: Iterable[str], item_reads: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """Input stages of which a job reads items, itself or by one of its own."""
+    return frozenset(reads).union(*item_reads.values())
 
 
 def part_of(row: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import Hash, content_of
-from orchestrator.plan.job import Job
+from orchestrator.plan.job import Job, named_inputs
 from workloads.contract.stage import StageSpec
 from workloads.contract.workload import Workload
 
@@ -34,7 +34,7 @@ class ReadConfig:
     @cached_property
     def named(self) -> frozenset[str]:
         """Input stages of which items are read."""
-        return frozenset(self.reads) | {stage for reads in (self.items or {}).values() for stage in reads}
+        return named_inputs(self.reads, self.items or {})
 
 
 class KindOfJob:

@@ -79,9 +79,7 @@ def _plan_of(document: Mapping[str, Any]) -> Plan:
     for one in document["jobs"]:
         known = _known(Job, one, SHARED_OF_JOB, values)
         resources, spec = build(Resources, known["resources"]), stages[one["spec"]]
-        reads = {stage: tuple(names) for stage, names in known.get("reads", {}).items()}
-        cells_of_job = tuple(one["cells"])
-        jobs[one["id"]] = Job(**{**known, "resources": resources, "spec": spec, "cells": cells_of_job, "reads": reads})
+        jobs[one["id"]] = Job(**{**known, "resources": resources, "spec": spec, "cells": tuple(one["cells"])})
     cells: list[Cell] = []
     for one in document["cells"]:
         axes = tuple((name, value) for name, value in one["axes"])

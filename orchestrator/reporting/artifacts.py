@@ -110,7 +110,7 @@ class ArtifactReader:
         name = _inside(part, CASES)
 
         def own_lines() -> list[dict[str, Any]]:
-            return [line for line in self._lines(job, name, case_of) if self._is_of(job, line["case"])]
+            return [line for line in self._lines(job, name, case_of) if self.plan.jobs[job].has_case(line["case"])]
 
         return self._once(job, name, own_lines, _rows_of, _cases_from)
 
@@ -121,11 +121,6 @@ class ArtifactReader:
     def videos(self, job: str, part: str = "") -> list[tuple[str, str]]:
         """(case, file) of a done job's first videos, or of those of a part (`Job.parts`); `fetch` has the files."""
         return self._files_of_cases(job, part, self.plan.jobs[job].spec.videos, ".mp4", VIDEOS)
-
-    def _is_of(self, job: str, case: str) -> bool:
-        """Whether a case is of a job: the artifact of one without values of all cases together may have others."""
-        items = self.plan.jobs[job].items
-        return items is None or case in items or self.plan.jobs[job].is_pooled
 
     def series(self, job: str) -> tuple[list[int], list[float], dict[str, float]]:
         """Steps and values of a done job's curve, thinned, and the last value of every metric."""
@@ -168,7 +163,7 @@ class ArtifactReader:
         names = self._case_names(self.fetch(job, [listed]) / listed) if listed in self._names(job) else {}
         every = sorted(name for name in within if "/" not in name.removeprefix(inside))
         named = [(names.get(PurePosixPath(path).stem, PurePosixPath(path).stem), path) for path in every]
-        return [(case, path) for case, path in named if self._is_of(job, case)][:most]
+        return [(case, path) for case, path in named if self.plan.jobs[job].has_case(case)][:most]
 
     def _case_names(self, listing: Path) -> Mapping[str, str]:
         """Name of a case's files -> case; none where a crate does not hold the list."""

@@ -25,7 +25,7 @@ from workloads.study.memory.base import MemoryRow
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "laws")]
 
-from toy_rows import BACKBONE, NAMES, each, rows_named  # noqa: E402
+from toy_rows import BACKBONE, NAMES, each, rows_named, woken  # noqa: E402
 
 BATCH, FRAMES, MIN_OVERLAP, CHUNKS = 8, 6, 0.3, 3
 SHAPE = LatentShape(channels=3, height=4, width=8, frames=3, text_tokens=2, text_width=5)
@@ -79,15 +79,7 @@ class Keeping(SpaceToDepth):
 
 def awake(row: MemoryRow) -> WorldModel:
     """The row with gates open and what starts at zero drawn at random."""
-    model = build_model({**BACKBONE, "width": 32}, {"site": "pre_qkv"}, resolved(row), SHAPE, 0).eval()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("gate"):
-                parameter.fill_(0.5)
-            elif not parameter.any():
-                parameter.normal_(0, 0.2, generator=generator)
-    return model
+    return woken(build_model({**BACKBONE, "width": 32}, {"site": "pre_qkv"}, resolved(row), SHAPE, 0).eval())
 
 
 def made(model: WorldModel, row: MemoryRow, cases: Sequence[Case]) -> list[bytes]:

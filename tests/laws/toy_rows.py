@@ -60,7 +60,11 @@ def toy(row: MemoryRow, seed: int = 0, **backbone: int) -> WorldModel:
 
 def awake(row: MemoryRow, **backbone: int) -> WorldModel:
     """The row with gates at 0.5 and what starts at zero drawn at random."""
-    model = toy(row, **backbone)
+    return woken(toy(row, **backbone))
+
+
+def woken(model: WorldModel) -> WorldModel:
+    """The model with gates at 0.5 and what starts at zero drawn at random."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

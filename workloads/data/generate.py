@@ -13,7 +13,6 @@ from PIL import Image
 
 from workloads.contract.request import Finished, Request
 from workloads.data.geometry import overlap
-from workloads.data.latent_files import link
 from workloads.data.open_pool import read_open
 from workloads.data.pool import SPLITS, Pool, write_description
 from workloads.data.pool_checks import ACTOR, check_scene, frame_count, read_captions, read_frame
@@ -30,6 +29,7 @@ from workloads.data.scene_files import (
 from workloads.data.trajectories import trajectory
 from workloads.data.worlds import World, make_world
 from workloads.runtime.errors import BadInput
+from workloads.runtime.links import link
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.scenes import WORLDS, scene_names
 

@@ -10,7 +10,6 @@ Source: design, Truth and recovery, 5.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from workloads.data.latents import has_clips
 from workloads.runtime import step_folders
 from workloads.runtime.errors import BadInput
+from workloads.runtime.links import link
 
 FLAT = "latents.npy"
 STORED = np.float16
@@ -182,13 +182,3 @@ def _digest(checkpoint: Path, scene: str, span: tuple[int, int], *, flat: bool) 
         if kind == "evidence" or path.is_file():  # scenes that are not trained on have no clips
             digest.update(np.load(path, mmap_mode="r", allow_pickle=False).tobytes())
     return digest.hexdigest()
-
-
-def link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where that cannot be."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)

@@ -5,7 +5,6 @@ publishes what `evaluate`, `judge` and `camera` publish of one row, for each row
 frames: `{part}/cases.jsonl`, `{part}/cases.json`, `{part}/strips/`, `{part}/samples/`.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +21,7 @@ from workloads.evaluation.branches.interface import Frames
 from workloads.evaluation.cases import Setting
 from workloads.evaluation.evaluate import branch_of, measuring, publish, settings_of
 from workloads.evaluation.finished import save_frames
-from workloads.evaluation.values import CaseMetric, write_values
+from workloads.evaluation.values import CaseMetric, read_values, write_values
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
@@ -134,8 +133,7 @@ def scored(
         if outcome.stopped:
             return None
         of_judge = dict(outcome.records) if name == "judge" else of_judge
-        lines = (out / "cases.jsonl").read_text(encoding="utf-8").splitlines()
-        found += [CaseMetric(**json.loads(line)) for line in lines]
+        found += read_values(out / "cases.jsonl")
     return found, of_judge
 
 

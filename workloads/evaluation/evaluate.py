@@ -151,8 +151,9 @@ def settings_of(request: Request, branch: Branch, pool: Pool) -> list[Setting]:
         section = {**section, "cases": 0}
     settings = branch.settings(pool, section, int(pool.data["chunk_frames"]))
     if request.items is not None:
-        settings = [setting for setting in settings if setting.id in frozenset(request.items)]
-        if lost := sorted(frozenset(request.items) - {setting.id for setting in settings}):
+        wanted = frozenset(request.items)
+        settings = [setting for setting in settings if setting.id in wanted]
+        if lost := sorted(wanted - {setting.id for setting in settings}):
             raise BadInput(
                 f"request.json: items has case {lost[0]}, which the pool does not give; the plan and the pool are of "
                 "different code; run the study again"

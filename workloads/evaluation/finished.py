@@ -6,7 +6,6 @@ will be published, so that a checkpoint costs no copying; nothing is ever change
 than the manifest lists is generated again.
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from workloads.evaluation.cases import Setting
 from workloads.evaluation.values import CaseMetric, read_values
 from workloads.runtime import step_folders
 from workloads.runtime.errors import BadInput
+from workloads.runtime.links import link
 
 Frames = npt.NDArray[np.uint8]
 FRAMES = "frames"
@@ -75,7 +75,7 @@ def write_checkpoint(
     files = []
     for setting in done:
         name = f"{setting.slug}.npy"
-        _link(folder / name, temporary / name)
+        link(folder / name, temporary / name)
         if name not in listed:
             listed[name] = step_folders.entry(temporary / name)
         files.append(listed[name])
@@ -111,7 +111,7 @@ def _take_over(checkpoint: Path, folder: Path, settings: Sequence[Setting], fing
         except step_folders.Damaged as error:
             print(f"{error}; case {setting.id} is generated again", flush=True)
             continue
-        _link(checkpoint / name, folder / f".{name}.tmp")
+        link(checkpoint / name, folder / f".{name}.tmp")
         (folder / f".{name}.tmp").replace(folder / name)
     return True
 
@@ -129,7 +129,7 @@ def take_over(finished: Sequence[Finished], folder: Path, settings: Sequence[Set
         except BadInput as error:
             print(f"{error}; case {setting.id} is generated again", flush=True)
             continue
-        _link(there[setting.id] / name, folder / f".{name}.tmp")
+        link(there[setting.id] / name, folder / f".{name}.tmp")
         (folder / f".{name}.tmp").replace(folder / name)
 
 
@@ -148,11 +148,3 @@ def taken_lines(finished: Sequence[Finished]) -> dict[str, list[CaseMetric]]:
                 if line.case in wanted:
                     found.setdefault(line.case, []).append(line)
     return found
-
-
-def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)

@@ -21,7 +21,6 @@ Source: study.md section 6; design, rule 5 of "Truth and recovery".
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -36,6 +35,7 @@ from workloads.model.differences import differences
 from workloads.model.shards import open_tensors
 from workloads.model.weights import current_name
 from workloads.runtime.errors import BadInput
+from workloads.runtime.links import link
 from workloads.runtime.step_folders import Damaged, check, complete, entry, read_manifest
 from workloads.training.ranks import save_parts
 from workloads.training.spikes import LossMean
@@ -143,14 +143,6 @@ def finish(temporary: Path, final: Path, step: int, *, prune: bool = True) -> No
     """Complete the checkpoint `final` from the files in `temporary`, durably; `prune`: delete all but the newest."""
     files = [entry(path) for path in sorted(temporary.iterdir())]
     complete(temporary, final, {"step": step, "files": files}, durable=True, prune=prune)
-
-
-def link(source: Path, target: Path) -> None:
-    """A file under another name: a link, or a copy where the disk has none."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def moments_name(rank: int) -> str:

@@ -21,9 +21,10 @@ from torch import Tensor
 from workloads.contract.request import Finished
 from workloads.model.differences import differences
 from workloads.runtime.errors import BadInput
+from workloads.runtime.links import link
 from workloads.runtime.step_folders import Damaged, log_skipped
 from workloads.study.schedule import OF_A_BUDGET
-from workloads.training.checkpoint import Checkpoint, TrainingState, link
+from workloads.training.checkpoint import Checkpoint, TrainingState
 from workloads.training.ranks import all_agree
 from workloads.training.universal import Universal
 
