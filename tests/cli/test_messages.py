@@ -70,8 +70,14 @@ def test_a_mistake_on_the_command_line_is_one_line_that_says_what_is_allowed(
 @pytest.mark.parametrize("option", ["--cluster", "--backend"])
 @pytest.mark.parametrize("verb", ["plan", "run", "status", "doctor", "stop", "gc", "report"])
 def test_a_backend_that_is_not_there_ends_with_2_on_every_verb(
-    echo_matrix: Callable[..., Said], root: Path, verb: str, option: str
+    echo_matrix: Callable[..., Said],
+    root: Path,
+    verb: str,
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("ECHO_MATRIX_HOME", str(tmp_path))  # `stop` asks no cluster file about a study that is there
     assert echo_matrix(verb, "--matrix", str(root / "matrix.yaml"), option, "slurn") == (
         2,
         "",
