@@ -22,6 +22,7 @@ CHILDREN = (
     "orchestrator.backends.ray.cluster",
     "orchestrator.backends.ray.connect",
     "orchestrator.backends.ray.demand",
+    "orchestrator.backends.ray.head_watch",
     "orchestrator.backends.ray.hosts",
     "orchestrator.backends.ray.membership",
     "orchestrator.backends.ray.nodes",
