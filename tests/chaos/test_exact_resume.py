@@ -412,7 +412,7 @@ def test_an_evaluation_killed_again_and_again_publishes_the_same_and_computes_no
         mine = attempt.work / "checkpoints"
         if resume is not None and list(mine.glob("step-*")):
             newest = max(mine.glob("step-*"), key=lambda path: int(path.name[5:]))
-            for video in Path(resume).glob("*.npy"):
+            for video in Path(resume).glob("*.mkv"):
                 kept.append(video.stat().st_ino == (newest / video.name).stat().st_ino)
 
     killed = host.run(requests["killed"], inputs, disturb)

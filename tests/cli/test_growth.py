@@ -137,7 +137,7 @@ def test_disk_that_is_added_is_that_of_what_is_missing(rehearsal: Rehearsal) -> 
     assert every.disk.keys() == {*grown.disk, "weights", "checkpoints of one training while it runs"}
     assert grown.disk["scenes"] == pytest.approx(every.disk["scenes"] * 4 / 292, rel=0.01)
     frames, side = 1 + 2 * 8, 32  # two chunks of nine frames, the first of which is given
-    assert grown.disk["videos"] == 2 * 4 * frames * side * side * 3
+    assert grown.disk["videos"] == 2 * 4 * (700 + frames * (180 + side * side * 3 // 2))
     assert added_disk_line({"weights": 3 << 20, "videos": 5 << 30}) == (
         "disk: what is new takes 5 GiB: weights 3 MiB, videos 5 GiB"
     )

@@ -28,6 +28,7 @@ from workloads.data.pool import Pool
 from workloads.data.text import make_text_encoder
 from workloads.evaluation import evaluate
 from workloads.evaluation.branches import return_
+from workloads.evaluation.lossless import decoded
 from workloads.runtime.errors import BadInput
 from workloads.runtime.progress import Progress, StageOutcome
 from workloads.study.memory.families import row_from
@@ -302,7 +303,7 @@ def test_a_step_is_trained_a_sample_video_made_and_every_branch_evaluated(
         config = {"evidence": {**EVIDENCE, "frames": 4}, "sampler": sampler, "branch": section}
         folder, outcome = stage(tmp_path / branch, "evaluate", config, inputs, paths, row=row, branch=branch)
         assert outcome.steps == 2
-        videos = [np.load(path, allow_pickle=False) for path in sorted((folder / "frames").glob("*.npy"))]
+        videos = [decoded(path) for path in sorted((folder / "frames").iterdir())]
         assert [video.shape for video in videos] == [(2 * (F - 1) + 1, 16, 32, 3)] * 2
         measured = {json.loads(line)["metric"] for line in (folder / "cases.jsonl").read_text().splitlines()}
         # Nobody knows the truth of a real place that the camera did not film.

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import made_pool
-import numpy as np
 
 from workloads.contract.request import Request
 from workloads.data import generate
 from workloads.data.pool import Pool
 from workloads.evaluation.cases import turning, write_settings
+from workloads.evaluation.finished import save_frames
 
 TURNS_DEG = [-45.0, 45.0]
 
@@ -26,7 +26,7 @@ def make(folder: Path) -> dict[str, Path]:
     for setting in settings:
         world = pool.world(setting.scene)
         assert world is not None
-        np.save(evaluated / "frames" / f"{setting.slug}.npy", world.frames(setting.poses))
+        save_frames(evaluated / "frames", setting, world.frames(setting.poses))
     return {"data": data / "out", "evaluate": evaluated}
 
 

@@ -15,6 +15,7 @@ from workloads.data.frames import BrokenFrame
 from workloads.data.pool import Pool
 from workloads.evaluation import evaluate, judging
 from workloads.evaluation.cases import read_settings
+from workloads.evaluation.finished import load_frames, save_frames
 from workloads.evaluation.values import CaseMetric, write_values
 from workloads.runtime.errors import BadInput
 from workloads.runtime.outcome_checks import check_cases
@@ -65,7 +66,7 @@ def test_a_branch_publishes_its_metrics_videos_and_pictures(
     assert set(metrics) | {"ssim_retention"} == EXPECTED[branch] | {"ssim_retention"}
     assert all(len(values) == cases for name, values in metrics.items() if name != "ssim_retention")
     for number, setting in enumerate(settings):
-        frames = np.load(out / "frames" / f"{setting.slug}.npy", allow_pickle=False)
+        frames = load_frames(out / "frames", setting)
         assert frames.shape == (len(setting.poses), 8, 16, 3)
         first = Pool.open(inputs["data"]).frames(setting.scene, [setting.start])[0]
         np.testing.assert_array_equal(frames[0], first)
@@ -136,7 +137,7 @@ def test_judged_truth_scores_95_and_more(inputs: Mapping[str, Path], tmp_path: P
     for setting in read_settings(perfect / "cases.json"):
         world = pool.world(setting.scene)
         assert world is not None
-        np.save(perfect / "frames" / f"{setting.slug}.npy", world.frames(setting.poses))
+        save_frames(perfect / "frames", setting, world.frames(setting.poses))
     made_pool.run(judging, made_pool.judgement(tmp_path / "judge", inputs, branch, perfect))
     lines = made_pool.values(tmp_path / "judge/out")
     assert {line["unit"] for line in lines} == {"points:mask"}

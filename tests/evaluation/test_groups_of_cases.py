@@ -11,6 +11,7 @@ from workloads.data.pool import Pool
 from workloads.evaluation import evaluate, judging
 from workloads.evaluation.branches import absence, sensitivity
 from workloads.evaluation.cases import Setting, batches, read_settings
+from workloads.evaluation.finished import load_frames
 
 F = 9
 
@@ -22,7 +23,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def videos(out: Path) -> dict[str, np.ndarray]:
     settings = read_settings(out / "cases.json")
-    return {s.id: np.load(out / "frames" / f"{s.slug}.npy", allow_pickle=False) for s in settings}
+    return {s.id: load_frames(out / "frames", s) for s in settings}
 
 
 def test_an_absence_has_the_same_first_frames_for_each_gap_and_comes_back(inputs: Mapping[str, Path]) -> None:

@@ -1,17 +1,21 @@
 """Evaluation resumes by batch and judging by answer; what is damaged on disk is made again, and the log says so."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import judged_pool
 import made_pool
+import numpy as np
 import pytest
 from test_evaluate_stage import published
 from test_judge_vlm_stage import CASES, GOOD, judged
 from vlm_server import in_turn, serving
 
 from workloads.evaluation import evaluate
+from workloads.evaluation.lossless import decoded
+from workloads.runtime import step_folders
 from workloads.runtime.errors import BadInput
 
 
@@ -61,7 +65,7 @@ def test_a_damaged_video_is_generated_again_and_the_others_are_kept(
     inputs: Mapping[str, Path], whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     newest = ended(tmp_path / "first", inputs)
-    video = sorted(newest.glob("*.npy"))[-1]
+    video = sorted(newest.glob("*.mkv"))[-1]
     flip(video)
     again = made_pool.evaluation(tmp_path / "again", inputs, "replay", resume=str(newest))
     made_pool.run(evaluate, again)
@@ -72,7 +76,7 @@ def test_a_damaged_video_is_generated_again_and_the_others_are_kept(
     half = made_pool.evaluation(tmp_path / "half", without_model(tmp_path, inputs), "replay", resume=str(newest))
     with pytest.raises(BadInput, match="nothing"):
         made_pool.run(evaluate, half)
-    assert len(list((tmp_path / "half/out/frames").glob("*.npy"))) == 3
+    assert len(list((tmp_path / "half/out/frames").glob("*.mkv"))) == 3
 
 
 def test_a_checkpoint_with_a_torn_manifest_is_passed_over_for_the_one_before_it(
@@ -122,3 +126,19 @@ def test_answers_with_a_flipped_bit_are_passed_over_and_one_question_is_asked_ag
     assert f"{newest}: answers.jsonl is not what manifest.json lists" in capsys.readouterr().out
     first, again = (tmp_path / name / "out" / "cases.jsonl" for name in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_over_in_this_one_s_format(
+    inputs: Mapping[str, Path], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    newest = ended(tmp_path / "first", inputs)
+    files = []
+    for video in sorted(newest.glob("*.mkv")):
+        np.save(video.with_suffix(".npy"), decoded(video), allow_pickle=False)
+        video.unlink()
+        files.append(step_folders.entry(video.with_suffix(".npy")))
+    manifest = json.loads((newest / "manifest.json").read_text(encoding="utf-8"))
+    (newest / "manifest.json").write_text(json.dumps({**manifest, "files": files}), encoding="utf-8")
+    again = made_pool.evaluation(tmp_path / "again", without_model(tmp_path, inputs), "replay", resume=str(newest))
+    made_pool.run(evaluate, again)
+    assert published(tmp_path / "again/out") == whole

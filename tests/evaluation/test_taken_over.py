@@ -1,6 +1,7 @@
 """A job that takes items over from finished ones publishes the bytes of one that made all of them at once."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from workloads.data import encode, generate
 from workloads.data.latents import Latents
 from workloads.data.pool import Pool
 from workloads.evaluation import bounds, evaluate, gating, judging
+from workloads.evaluation.lossless import decoded, encoded
 from workloads.runtime.errors import BadInput
 
 DATA = made_pool.CONTROLS["data"]
@@ -85,7 +87,7 @@ def cases(folder: Path) -> list[str]:
 
 
 def test_more_cases_are_those_made_at_once_and_a_video_that_is_not_whole_is_made_again(
-    inputs: Mapping[str, Path], tmp_path: Path
+    inputs: Mapping[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def asked(name: str, number: int) -> Request:
         request = made_pool.evaluation(tmp_path / name, inputs, "return")
@@ -108,11 +110,36 @@ def test_more_cases_are_those_made_at_once_and_a_video_that_is_not_whole_is_made
         made_pool.run(stage, taking)
         assert published(tmp_path / f"{name}-grown/out") == published(tmp_path / f"{name}-once/out")
 
-    first, second = (few / "frames" / f"{case.replace('/', '_')}.npy" for case in cases(few))
-    np.save(second, np.load(second)[:-1])
+    first, second = (few / "frames" / f"{case.replace('/', '_')}.mkv" for case in cases(few))
     first.unlink()
+    second.write_bytes(encoded(decoded(second)[:-1]))
     made_pool.run(evaluate, replace(asked("again", 4), finished=from_(few, *cases(few))))
     assert published(tmp_path / "again/out") == published(once)
+    said = capfd.readouterr().out
+    assert f"{first}: no video of case " in said and f"{second}: not 17 frames; case " in said
+    assert said.count("is generated again") == 2
+
+
+def test_videos_of_an_earlier_version_are_measured_and_taken_over_as_if_they_were_of_this_one(
+    inputs: Mapping[str, Path], tmp_path: Path
+) -> None:
+    new = tmp_path / "new/out"
+    made_pool.run(evaluate, made_pool.evaluation(tmp_path / "new", inputs, "return"))
+    old = shutil.copytree(new, tmp_path / "old")
+    for path in (old / "frames").iterdir():
+        np.save(path.with_suffix(".npy"), decoded(path), allow_pickle=False)
+        path.unlink()
+    without_model = {**inputs, "train": tmp_path / "none"}
+    taking = made_pool.evaluation(tmp_path / "taking", without_model, "return")
+    made_pool.run(evaluate, replace(taking, finished=from_(old, *cases(new))))
+    assert published(tmp_path / "taking/out") == published(new)
+    for stage in (judging, gating):
+        of = {}
+        for evaluated in (new, old):
+            folder = tmp_path / f"{stage.__name__}-{evaluated.name}"
+            made_pool.run(stage, made_pool.judgement(folder, inputs, "return", evaluated))
+            of[evaluated] = published(folder / "out")
+        assert of[new] == of[old]
 
 
 def test_a_larger_artifact_is_read_as_if_it_had_the_job_s_own_items_alone(

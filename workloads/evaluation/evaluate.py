@@ -10,7 +10,7 @@ What is published, in `out`:
 |---|---|
 | `cases.jsonl` | values (`values.py`) |
 | `cases.json` | id, slug, scene, start and commanded poses of each case |
-| `frames/{slug}.npy` | the video, (T, h, w, 3) uint8, frame 0 given |
+| `frames/{slug}.mkv` | the video without loss (`lossless.py`), frame 0 given |
 | `strips/{slug}.png` | source, turning point, tail; the truth beneath |
 | `samples/{slug}.mp4` | the first `SAMPLES` cases |
 

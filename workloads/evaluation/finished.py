@@ -1,57 +1,67 @@
 """Generated videos on disk, and the checkpoints that let a later attempt go on after the last finished batch.
 
-A checkpoint `checkpoints/step-{cases finished}/` holds a video `{slug}.npy` of every finished case and last
+A checkpoint `checkpoints/step-{cases finished}/` holds a video `{slug}.mkv` of every finished case and last
 `manifest.json`, `{"step", "files": [{"path", "size", "sha256"}], "fingerprint"}`. Its videos are hard links to what
 will be published, so that a checkpoint costs no copying; nothing is ever changed in place. A video with other bytes
 than the manifest lists is generated again.
+
+Earlier versions wrote videos as `{slug}.npy`. Those are read like others, and are written anew when they are taken
+over, so that an artifact has one format.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from workloads.contract.metrics import CASES
 from workloads.contract.request import Finished
 from workloads.evaluation.cases import Setting
+from workloads.evaluation.lossless import Frames, Unreadable, decoded, encoded
 from workloads.evaluation.values import CaseMetric, read_values
 from workloads.runtime import step_folders
 from workloads.runtime.errors import BadInput
 from workloads.runtime.links import link
 
-Frames = npt.NDArray[np.uint8]
 FRAMES = "frames"
 """Folder of an evaluation's artifact that holds the videos."""
+VIDEO, ARRAY = ".mkv", ".npy"
 
 
 def save_frames(folder: Path, setting: Setting, frames: Frames) -> None:
-    """Write a case's video (T, h, w, 3) as `{slug}.npy`, whole or not at all."""
+    """Write a case's video (T, h, w, 3) as `{slug}.mkv`, whole or not at all."""
     temporary = folder / f".{setting.slug}.tmp"
-    with temporary.open("wb") as file:
-        np.save(file, frames, allow_pickle=False)
-    temporary.replace(folder / f"{setting.slug}.npy")
+    temporary.write_bytes(encoded(frames))
+    temporary.replace(folder / file_name(setting))
 
 
-def load_frames(folder: Path, setting: Setting) -> Frames:
-    """A case's video, memory-mapped.
+def load_frames(folder: Path, setting: Setting, numbers: Collection[int] | None = None) -> Frames:
+    """A case's video, (T, h, w, 3); or its frames `numbers`, ascending, of which alone memory is taken.
 
     Raises:
-        BadInput: it is missing or no array.
+        BadInput: it is missing or damaged.
     """
-    path = folder / f"{setting.slug}.npy"
+    path, old = folder / file_name(setting), folder / f"{setting.slug}{ARRAY}"
     try:
+        if path.exists() or not old.exists():
+            return decoded(path, numbers)
+        path = old
         frames: Frames = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        return frames if numbers is None else np.asarray(frames[sorted(set(numbers))])
+    except (Unreadable, OSError, ValueError, IndexError) as error:
         raise BadInput(f"{path}: no video of case {setting.id} ({error}); evaluate again") from error
-    return frames
+
+
+def file_name(setting: Setting) -> str:
+    """A case's video in its folder."""
+    return f"{setting.slug}{VIDEO}"
 
 
 def is_finished(folder: Path, setting: Setting) -> bool:
     """Whether the case's video is there."""
-    return (folder / f"{setting.slug}.npy").is_file()
+    return (folder / file_name(setting)).is_file()
 
 
 def write_checkpoint(
@@ -74,7 +84,7 @@ def write_checkpoint(
     temporary.mkdir(parents=True)
     files = []
     for setting in done:
-        name = f"{setting.slug}.npy"
+        name = file_name(setting)
         link(folder / name, temporary / name)
         if name not in listed:
             listed[name] = step_folders.entry(temporary / name)
@@ -103,16 +113,14 @@ def _take_over(checkpoint: Path, folder: Path, settings: Sequence[Setting], fing
             f"{checkpoint}: cannot be resumed from: it is of job {of_job[:12]}; set resume to null to begin anew"
         )
     for setting in settings:
-        name = f"{setting.slug}.npy"
-        if name not in files or is_finished(folder, setting):
+        name = next((name for name in (file_name(setting), f"{setting.slug}{ARRAY}") if name in files), None)
+        if name is None or is_finished(folder, setting):
             continue
         try:
             step_folders.check(checkpoint, files, [name])
-        except step_folders.Damaged as error:
+            _take(checkpoint, folder, setting)
+        except (step_folders.Damaged, BadInput) as error:
             print(f"{error}; case {setting.id} is generated again", flush=True)
-            continue
-        link(checkpoint / name, folder / f".{name}.tmp")
-        (folder / f".{name}.tmp").replace(folder / name)
     return True
 
 
@@ -120,17 +128,28 @@ def take_over(finished: Sequence[Finished], folder: Path, settings: Sequence[Set
     """Take the videos of `settings` that other jobs have made over into `folder`; they are read-only."""
     there = {item: Path(one.folder) / FRAMES for one in finished for item in one.items}
     for setting in settings:
-        name = f"{setting.slug}.npy"
         if setting.id not in there or is_finished(folder, setting):
             continue
         try:
-            if len(load_frames(there[setting.id], setting)) != len(setting.poses):
-                raise BadInput(f"{there[setting.id] / name}: not {len(setting.poses)} frames")
+            _take(there[setting.id], folder, setting)
         except BadInput as error:
             print(f"{error}; case {setting.id} is generated again", flush=True)
-            continue
-        link(there[setting.id] / name, folder / f".{name}.tmp")
-        (folder / f".{name}.tmp").replace(folder / name)
+
+
+def _take(source: Path, folder: Path, setting: Setting) -> None:
+    """Give the case's video in `source` a name in `folder`; what is no such file is written anew as one.
+
+    Raises:
+        BadInput: it is missing, damaged, or not as long as the case.
+    """
+    frames, name = load_frames(source, setting), file_name(setting)
+    if len(frames) != len(setting.poses):
+        raise BadInput(f"{source / name}: not {len(setting.poses)} frames")
+    if not (source / name).exists():
+        save_frames(folder, setting, frames)
+        return
+    link(source / name, folder / f".{name}.tmp")
+    (folder / f".{name}.tmp").replace(folder / name)
 
 
 def taken_lines(finished: Sequence[Finished]) -> dict[str, list[CaseMetric]]:

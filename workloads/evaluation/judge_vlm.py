@@ -208,7 +208,7 @@ def asked_of(request: Request, models: Sequence[str]) -> Iterator[JudgeQuestion]
 
 def pictures(videos: Path, setting: Setting, shown: Sequence[int]) -> Frames:
     """Frames `shown` of a case's video, (n, h, w, 3)."""
-    return np.asarray(load_frames(videos, setting)[list(shown)])
+    return load_frames(videos, setting, shown)
 
 
 @dataclass

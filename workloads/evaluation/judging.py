@@ -74,7 +74,7 @@ def by_mask(request: Request, progress: Progress, views_of: ViewsOf) -> StageOut
         found = views_of(setting)
         if found is not None:
             last, views = found
-            scores = judge(views, load_frames(evaluated / "frames", setting)[last])
+            scores = judge(views, load_frames(evaluated / "frames", setting, last.tolist()))
             values += score_lines(setting.id, f"points:{MASK}", scores)
     write_values(Path(request.out) / "cases.jsonl", values)
     for name, value in means(values).items():

@@ -209,6 +209,7 @@ STAGES = (
         tracked=True,
         about=_SCORES,
         checks=(RecordCheck(record="judge_rubric", depends=("judge",), optional=True),),
+        preload=_VIDEO,
         uncompared={"judge_missing": "cases without a valid answer are missing in the means, and counted beside them"},
         tolerances=_JUDGED,
         environment=_JUDGE_VARIABLES,
@@ -257,6 +258,7 @@ STAGES = (
         "measurable, 2/3 to 4/3 of the turn, and not refused. `judge_gated` is `judge` in cases that left, else 0.",
         tolerances=_CAMERA,
         told="no_gate",
+        preload=_VIDEO,
         uncompared={"no_gate": "the same for every row, since it follows from the commanded poses; in the notes"},
     ),
 )
