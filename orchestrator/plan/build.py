@@ -6,21 +6,21 @@ A job that several cells share is created for the first of them in file order, w
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 from orchestrator.errors import PlanError
 from orchestrator.plan.fingerprint import (
     BASE_DIGITS,
-    Fingerprints,
+    Digests,
+    FingerprintsOfKind,
     config_of,
     identity_of,
-    joined,
     own_of,
     selected,
 )
 from orchestrator.plan.job import SHORT, Job, Plan, RowReason, part_of
-from orchestrator.plan.job_kinds import KindOfJob, ReadConfig, Step, contents_of, own_contents
+from orchestrator.plan.job_kinds import KindOfJob, ReadConfig, SortedItems, Step, contents_of, own_contents
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
@@ -121,11 +121,14 @@ class _Builder:
     def __init__(self, matrix: ResolvedMatrix, cells: Iterable[Cell], smoke: bool) -> None:
         self._workload, self._workload_name = matrix.workload, matrix.workload_name
         self._smoke = smoke
-        self._fingerprints = Fingerprints()
+        self._digests = Digests()
         self._kinds: dict[tuple[int, int, int, int], list[KindOfJob]] = {}
         self._configs: dict[tuple[str, int, int], ReadConfig] = {}
-        self._items: dict[int, tuple[dict[str, str], bytes]] = {}
-        """What jobs read -> their items with contents, and what a fingerprint covers of these."""
+        self._distinct: dict[str, list[SortedItems]] = {}
+        """Name of a job -> the different items of such jobs."""
+        self._items: dict[tuple[object, ...], tuple[dict[str, str], bytes]] = {}
+        """What items are measured with, they and those of the inputs -> they with contents, and what a fingerprint
+        covers of these."""
         self._selected: dict[tuple[str, int], str] = {}
         """Fingerprint of an input, and which of its items a job reads -> what stands for it in a fingerprint."""
         self._jobs: dict[str, Job] = {}
@@ -133,8 +136,8 @@ class _Builder:
         """Job id -> cells after the first."""
         self._ids: dict[str, dict[str, str]] = {}
         """Cell id -> its jobs."""
-        self._shared: dict[tuple[int, int], dict[str, str]] = {}
-        """Controls of a cell, seed -> the jobs of stages that do not depend on the row."""
+        self._shared: dict[tuple[str, int, int], KindOfJob] = {}
+        """Name, controls and branch's section -> the kind of a stage that does not depend on the row."""
         self._labels: set[str] = set()
         self._references = _references(matrix.workload, cells)
         self._resources: Mapping[str, Resources] = {
@@ -146,56 +149,47 @@ class _Builder:
 
     def jobs_of(self, cell: Cell) -> dict[str, str]:
         """Name -> id of the jobs of one cell; creates those that no earlier cell needs."""
+        ids: dict[str, str]
         if cell.alias_of is not None and cell.alias_of in self._ids:
             ids = dict(self._ids[cell.alias_of])
-            remaining: list[KindOfJob] = []
+            for job_id in ids.values():
+                self._others.setdefault(job_id, []).append(cell.id)
         else:
-            # A reference cell may need only some of the shared jobs, so it looks for each of its own.
-            shared = {} if cell.reference else self._shared.get((id(cell.controls), cell.seed), {})
-            ids = dict(shared)
-            remaining = [kind for kind in self._kinds_of(cell) if kind.name not in shared]
-        for job_id in ids.values():
-            self._others.setdefault(job_id, []).append(cell.id)
-        for kind in remaining:
-            ids[kind.name] = self._job(cell, kind, ids)
-        if not cell.reference and len(ids) == len(remaining):
-            # Those with branches are looked up: a cell may lack one.
-            self._shared[id(cell.controls), cell.seed] = {
-                name: ids[name] for name in self._workload.shared if name in ids
-            }
+            ids = {}
+            for kind in self._kinds_of(cell):
+                seed = cell.seed if kind.seeded else None
+                if (known := kind.jobs.get(seed)) is None:
+                    known = kind.jobs[seed] = self._job(cell, kind, ids)
+                else:
+                    self._others.setdefault(known, []).append(cell.id)
+                ids[kind.name] = known
         self._ids[cell.id] = ids
         return ids
 
     def _job(self, cell: Cell, kind: KindOfJob, ids: Mapping[str, str]) -> str:
-        """Id of one job of a cell; its dependencies are in `ids`."""
+        """Id of a job of a kind; its dependencies are in `ids`."""
         jobs = self._jobs
-        inputs = {stage: ids[need] for stage, need in kind.needs}
-        read = [jobs[need] for need in inputs.values()]
-        if kind.start is None:
-            self._begin(kind, read)
-        seed, smoke = cell.seed if kind.spec.seed else None, kind.shared["smoke"]
-        stands = [need.fingerprint for need in read]
-        for nth in kind.by_base:
-            stands[nth] = stands[nth][-BASE_DIGITS:]
-        for nth, names in kind.chosen:
-            stands[nth] = self._selected_of(kind, read[nth], names)
-        fingerprint = self._fingerprints.finish(kind.start, seed, kind.branch, stands, smoke)
-        if kind.own is not None:
-            fingerprint = joined(fingerprint, kind.own)
+        fingerprints = kind.fingerprints or self._begin(kind, {stage: ids[need] for stage, need in kind.needs.items()})
+        inputs, stands = kind.inputs.copy(), kind.stands.copy()
+        for stage, need, first in kind.varying:
+            inputs[stage] = ids[need]
+            stands.append(jobs[ids[need]].fingerprint[first:])
+        for stage in kind.chosen:
+            inputs[stage] = ids[kind.needs[stage]]
+            stands.append(self._selected_of(kind, stage, jobs[inputs[stage]]))
+        seed = cell.seed if kind.spec.seed else None
+        fingerprint = fingerprints.of(seed, stands)
         job_id = f"{kind.name}/{fingerprint[:SHORT]}"
         known = jobs.get(job_id)
         if known is None:
-            jobs[job_id] = _new_job(
-                {
-                    **kind.shared,
-                    "id": job_id,
-                    "label": self._label(cell, kind, smoke),
-                    "fingerprint": fingerprint,
-                    "seed": seed,
-                    "inputs": inputs,
-                    "cells": (cell.id,),
-                }
-            )
+            values = kind.shared.copy()
+            values["id"] = job_id
+            values["label"] = self._label(cell, kind)
+            values["fingerprint"] = fingerprint
+            values["seed"] = seed
+            values["inputs"] = inputs
+            values["cells"] = (cell.id,)
+            jobs[job_id] = _new_job(values)
         elif known.fingerprint == fingerprint:
             self._others.setdefault(job_id, []).append(cell.id)
         else:
@@ -205,25 +199,26 @@ class _Builder:
             )
         return job_id
 
-    def _begin(self, kind: KindOfJob, needs: Sequence[Job]) -> None:
-        """What its first job needs of a kind; one of rows that are not planned has none.
+    def _begin(self, kind: KindOfJob, inputs: dict[str, str]) -> FingerprintsOfKind:
+        """Fill in what a kind knows with its first job; one of rows that are not planned has none.
 
         Args:
-            needs: the inputs of that job. Those of the others have the same items: cells of a kind have equal controls.
+            inputs: of that job. Those of the others have the same items: cells of a kind have equal controls.
         """
-        for nth, ((stage, _), need) in enumerate(zip(kind.needs, needs, strict=True)):
-            if need.items is not None and stage in kind.read.reads:
-                kind.chosen.append((nth, kind.read.reads[stage]))
-            elif need.items is not None and stage in kind.read.named:
-                kind.by_base.append(nth)
-        items = None
-        if kind.read.items is not None:
-            known = self._items.get(id(kind.read))
-            if known is None:
-                contents = own_contents(kind, {stage: need for (stage, _), need in zip(kind.needs, needs, strict=True)})
-                known = self._items[id(kind.read)] = contents, own_of(kind.read.measured, contents)
-            items, kind.own = known
-        kind.start = self._fingerprints.start(kind.spec.name, kind.revisions, kind.read.made, kind.row)
+        needs = {stage: self._jobs[need] for stage, need in inputs.items()}
+        for stage, need in needs.items():
+            named = need.items is not None and stage in kind.read.named
+            chosen = named and stage in kind.read.reads
+            first = -BASE_DIGITS if named else 0
+            if stage not in self._workload.seeded:
+                kind.stands.append(self._selected_of(kind, stage, need) if chosen else need.fingerprint[first:])
+            elif chosen:
+                kind.chosen.append(stage)
+            else:
+                kind.varying.append((stage, kind.needs[stage], first))
+        items, own = self._items_of(kind, needs)
+        smoke = self._smoke and kind.spec.smoke
+        kind.inputs = inputs
         kind.shared = {
             **dict.fromkeys(_FIELDS),
             "spec": kind.spec,
@@ -231,7 +226,7 @@ class _Builder:
             "config": kind.config,
             "row": kind.row,
             "resources": self._resources[kind.spec.name],
-            "smoke": self._smoke and kind.spec.smoke,
+            "smoke": smoke,
             "revisions": kind.revisions,
             "workload": self._workload_name,
             "items": items,
@@ -239,9 +234,23 @@ class _Builder:
             "reads": kind.read.reads,
             "item_reads": kind.read.items or {},
         }
+        head = self._digests.head(kind.spec.name, kind.revisions, kind.read.made, kind.row)
+        kind.fingerprints = FingerprintsOfKind(head, kind.branch, inputs=bool(inputs), smoke=smoke, own=own)
+        return kind.fingerprints
 
-    def _selected_of(self, kind: KindOfJob, need: Job, names: tuple[str, ...]) -> str:
-        """What stands for an input of which a job reads these items, in its fingerprint."""
+    def _items_of(self, kind: KindOfJob, needs: Mapping[str, Job]) -> tuple[dict[str, str], bytes] | tuple[None, None]:
+        """The items of a kind's jobs, and what their fingerprints cover of these."""
+        if kind.read.items is None:
+            return None, None
+        made_of = (kind.read.measured, id(kind.read.items), *(id(need.items) for need in needs.values()))
+        if made_of not in self._items:
+            contents = own_contents(kind, needs)
+            self._items[made_of] = contents, own_of(kind.read.measured, contents)
+        return self._items[made_of]
+
+    def _selected_of(self, kind: KindOfJob, stage: str, need: Job) -> str:
+        """What stands for an input of which a job reads certain items, in its fingerprint."""
+        names = kind.read.reads[stage]
         known = self._selected.get((need.fingerprint, id(names)))
         if known is None:
             known = selected(need.base, contents_of(need, names, kind.name))
@@ -261,7 +270,7 @@ class _Builder:
         """All jobs by id, dependencies first."""
         for job_id, cells in self._others.items():
             job = self._jobs[job_id]
-            self._jobs[job_id] = replace(job, cells=(*job.cells, *cells))
+            self._jobs[job_id] = _new_job({**vars(job), "cells": (*job.cells, *cells)})
         return self._jobs
 
     def _kinds_of(self, cell: Cell) -> list[KindOfJob]:
@@ -280,13 +289,18 @@ class _Builder:
         row = {"trained": cell.trained, "evaluated": cell.evaluated}.get(reads)
         section = cell.branches[branch] if branch is not None else None
         where = (name, id(cell.controls), id(section))
+        if where in self._shared:
+            return self._shared[where]
         read = self._configs.get(where)
         if read is None:
             config = config_of(stage, cell.controls, section)
             if reads == "references":
                 config[REFERENCES] = self._references.get(_read(step, cell), {})
             read = self._configs[where] = self._config(step, config, cell.controls, section)
-        return KindOfJob(step, read, row, self._workload)
+        kind = KindOfJob(step, read, row, self._workload)
+        if stage.name in self._workload.shared:
+            self._shared[where] = kind
+        return kind
 
     def _config(
         self, step: Step, config: Mapping[str, Any], controls: Mapping[str, Any], section: Mapping[str, Any] | None
@@ -294,7 +308,7 @@ class _Builder:
         """The config of a step; a smoke job has no items, since its result counts for none."""
         stage, branch, _ = step
         smoke = self._smoke and stage.smoke
-        items = None if smoke else _sorted(self._workload.items(stage, branch, controls, section))
+        items = None if smoke else self._same(step, self._workload.items(stage, branch, controls, section))
         read = {} if smoke else self._workload.reads(stage, controls)
         reads = {need: tuple(sorted(names)) for need, names in read.items()}
         if items is not None:
@@ -302,7 +316,19 @@ class _Builder:
             return ReadConfig(given=config, made=made, measured=digest(measured), items=items, reads=reads)
         return ReadConfig(given=config, made=config, reads=reads)
 
-    def _label(self, cell: Cell, kind: KindOfJob, smoke: bool) -> str:
+    def _same(self, step: Step, items: Items | None) -> SortedItems | None:
+        """The items, sorted; equal ones of a step are one object, so that their contents are computed once."""
+        if items is None:
+            return None
+        found = {item: {need: tuple(sorted(names)) for need, names in reads.items()} for item, reads in items.items()}
+        known = self._distinct.setdefault(step[2], [])
+        for one in known:
+            if one == found:
+                return one
+        known.append(found)
+        return found
+
+    def _label(self, cell: Cell, kind: KindOfJob) -> str:
         label = f"{kind.name}/{cell.id}"
         if kind.spec.name in self._workload.rowless:
             # The job is shared by rows: its label has only the axis values that it reads.
@@ -310,26 +336,21 @@ class _Builder:
             shared = "/".join([kind.name, *parts, *([f"s{cell.seed}"] if kind.spec.seed else [])])
             # Two such jobs with one label differ by a deviation; the second is named after its cell.
             label = label if shared in self._labels else shared
-        self._labels.add(label)
-        return label + SMOKE_LABEL if smoke else label
-
-
-def _sorted(items: Items | None) -> Mapping[str, Mapping[str, tuple[str, ...]]] | None:
-    if items is None:
-        return None
-    return {item: {need: tuple(sorted(names)) for need, names in reads.items()} for item, reads in items.items()}
+            self._labels.add(label)
+        return label + SMOKE_LABEL if kind.shared["smoke"] else label
 
 
 def _references(workload: Workload, cells: Iterable[Cell]) -> dict[tuple[object, ...], dict[str, Mapping[str, Any]]]:
     """What a stage of reference rows reads besides them -> the distinct rows that read it, by part, sorted."""
     found: dict[tuple[object, ...], dict[str, Mapping[str, Any]]] = {}
     steps = [step for step in workload.reference_steps if step[0].row == "references"]
-    for cell in cells if steps else ():
-        if cell.reference:
-            part = part_of(cell.evaluated)
-            for step in steps:
-                if step[1] is None or step[1] in cell.branches:
-                    found.setdefault(_read(step, cell), {})[part] = cell.evaluated
+    references = [cell for cell in cells if cell.reference] if steps else []
+    # Of cells that differ in their seed one will do.
+    for cell in {(id(cell.evaluated), id(cell.controls), id(cell.branches)): cell for cell in references}.values():
+        part = part_of(cell.evaluated)
+        for step in steps:
+            if step[1] is None or step[1] in cell.branches:
+                found.setdefault(_read(step, cell), {})[part] = cell.evaluated
     return {read: dict(sorted(rows.items())) for read, rows in found.items()}
 
 

@@ -31,10 +31,6 @@ SMOKE = "smoke"
 """Last entry of a smoke job's list, so that its result never counts as done."""
 
 _BETWEEN = '","'
-_SMOKE_END = f',"{SMOKE}"]'
-
-Hash = Any
-"""A sha256 object (`hashlib` has no public name for its type)."""
 
 
 def config_of(
@@ -93,7 +89,7 @@ def with_items(base: str, measured: str, contents: Mapping[str, str]) -> str:
     """The fingerprint of a job with items.
 
     Args:
-        base: `fingerprint` or `Fingerprints.finish` of what its items have in common.
+        base: `fingerprint` of what its items have in common.
         measured: digest of what they are measured with.
         contents: item -> content.
     """
@@ -115,29 +111,52 @@ def selected(base: str, contents: Mapping[str, str]) -> str:
     return digest([base, dict(contents)])
 
 
-class Fingerprints:
-    """Fingerprints of one plan; caches the digests of sections and rows by object."""
+def _quoted(text: str | None) -> str:
+    """The canonical form of a text that needs no escapes."""
+    return "null" if text is None else f'"{text}"'
+
+
+class FingerprintsOfKind:
+    """Fingerprints of jobs that differ in their seeds and inputs alone: what they share is hashed and spelt once."""
+
+    def __init__(self, head: str, branch: str | None, *, inputs: bool, smoke: bool, own: bytes | None) -> None:
+        """Take what all share.
+
+        Args:
+            head: canonical text up to the row's digest, with a comma.
+            branch: of the jobs.
+            inputs: whether they have any.
+            smoke: whether they are smoke jobs.
+            own: `own_of` their items; None: they have no items.
+        """
+        quote = '"' if inputs else ""
+        self._start = sha256(head.encode())
+        self._before_inputs = f",{_quoted(branch)},[{quote}"
+        self._after_inputs = f'{quote}],"{SMOKE}"]' if smoke else f"{quote}]]"
+        self._own = own
+
+    def of(self, seed: int | None, inputs: list[str]) -> str:
+        """The fingerprint of a job; `inputs`: what stands for them."""
+        seed_text = "null" if seed is None else seed
+        whole = self._start.copy()
+        whole.update(f"{seed_text}{self._before_inputs}{_BETWEEN.join(sorted(inputs))}{self._after_inputs}".encode())
+        found: str = whole.hexdigest()
+        return found if self._own is None else joined(found, self._own)
+
+
+class Digests:
+    """Digests of the sections and rows of one plan, each computed once."""
 
     def __init__(self) -> None:
         self._digests: dict[int, tuple[Any, str]] = {}
 
-    def start(
+    def head(
         self, stage: str, revisions: Mapping[str, int], config: Mapping[str, Any], row: Mapping[str, Any] | None
-    ) -> Hash:
-        """The hash of the canonical text up to the row's digest, which many jobs share."""
+    ) -> str:
+        """The canonical text of a fingerprint up to the row's digest, with a comma."""
         sections = {name: self._digest(section) for name, section in config.items()}
         head = canonical([FORMAT, stage, revisions, sections])
-        of_row = "null" if row is None else f'"{self._digest(row)}"'
-        return sha256(f"{head[:-1]},{of_row},".encode())
-
-    def finish(self, start: Hash, seed: int | None, branch: str | None, inputs: Sequence[str], smoke: bool) -> str:
-        """The fingerprint of a job from its `start` and its own parts; `inputs` are fingerprints."""
-        listed = f'["{_BETWEEN.join(sorted(inputs))}"]' if inputs else "[]"
-        named = "null" if branch is None else f'"{branch}"'
-        whole = start.copy()
-        whole.update(f"{'null' if seed is None else seed},{named},{listed}{_SMOKE_END if smoke else ']'}".encode())
-        found: str = whole.hexdigest()
-        return found
+        return f"{head[:-1]},{_quoted(None if row is None else self._digest(row))},"
 
     def _digest(self, value: Mapping[str, Any]) -> str:
         # Keeps the object, so that its id is not reused.
@@ -158,7 +177,7 @@ def fingerprint(
     *,
     smoke: bool = False,
 ) -> str:
-    """The fingerprint of one job, computed plainly: the reference for `Fingerprints`.
+    """The fingerprint of one job, computed plainly: the reference for `FingerprintsOfKind`.
 
     Raises:
         TypeError: a value in a section that has no canonical form.

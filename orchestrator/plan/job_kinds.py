@@ -9,13 +9,16 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.errors import PlanError
-from orchestrator.plan.fingerprint import Hash, content_of
+from orchestrator.plan.fingerprint import FingerprintsOfKind, content_of
 from orchestrator.plan.job import Job, named_inputs
 from workloads.contract.stage import StageSpec
 from workloads.contract.workload import Workload
 
 Step = tuple[StageSpec, str | None, str]
 """Stage, branch and name of a job of a cell."""
+
+SortedItems = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""Item -> input stage -> items of that stage which it reads, sorted (`Workload.items`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class ReadConfig:
     """What the fingerprint covers: of a job with items, without what it ignores and measures with."""
     measured: str = ""
     """Digest of what its items are measured with."""
-    items: Mapping[str, Mapping[str, tuple[str, ...]]] | None = None
+    items: SortedItems | None = None
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
@@ -50,15 +53,22 @@ class KindOfJob:
                 f"workload {workload.name}: `revisions` has no line {error}, which stage {self.spec.name!r} reads; "
                 f"add {error}: 1"
             ) from error
-        self.needs = tuple(inputs_of(workload, self.spec, self.branch))
-        self.start: Hash | None = None
-        """Of its fingerprints, once it has a job."""
-        self.by_base: list[int] = []
-        """Numbers of the needs for which their base stands in a fingerprint, instead of their own."""
-        self.chosen: list[tuple[int, tuple[str, ...]]] = []
-        """Numbers of the needs for which certain items stand, and these."""
-        self.own: bytes | None = None
-        """What its fingerprints cover besides their base; None: its jobs have no items."""
+        self.needs: Mapping[str, str] = dict(inputs_of(workload, self.spec, self.branch))
+        """Input stage -> name of the job of it that is read."""
+        self.seeded = self.spec.name in workload.seeded
+        """Whether its jobs differ in their seeds; else it has one."""
+        self.jobs: dict[int | None, str] = {}
+        """Seed -> id of its job; None: of all seeds."""
+        self.fingerprints: FingerprintsOfKind | None = None
+        """Of its jobs, once it has one; the fields below are filled at the same time."""
+        self.inputs: dict[str, str] = {}
+        """Stage -> id of the job of it that its first job reads."""
+        self.stands: list[str] = []
+        """What stands in its fingerprints for the inputs that have no seed."""
+        self.varying: list[tuple[str, str, int]] = []
+        """Stage and name of the other inputs, and the first digit of their fingerprints that stands there."""
+        self.chosen: list[str] = []
+        """Stages among these of which certain items stand there instead."""
         self.shared: dict[str, Any] = {}
         """The fields that all its jobs share."""
 

@@ -3,9 +3,10 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,10 @@ from orchestrator.spec.expand import expand
 from orchestrator.spec.load import load_matrix, resolve_profile
 from orchestrator.spec.schema import Axis, Matrix, ResolvedMatrix
 from workloads.contract.rows import Row
+from workloads.contract.stage import StageSpec
+from workloads.study import items
 from workloads.study.memory.ssm import Ssm
-from workloads.study.workload import WORKLOAD
+from workloads.study.workload import WORKLOAD, EchoMemory
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,20 @@ def test_a_jobs_fingerprint_covers_exactly_what_its_request_holds(resolved: Reso
         for job in plan.jobs.values():
             assert job.fingerprint == fingerprint_of(job, plan.jobs)
             assert job.id.rpartition("/")[2] == job.fingerprint[:12]
+
+
+def test_a_job_may_read_certain_items_of_an_input_that_has_a_seed(resolved: ResolvedMatrix) -> None:
+    class Reading(EchoMemory):
+        def reads(self, stage: StageSpec, controls: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
+            return {"index": items.items_of(index, None, controls, None) or {}} if stage.name == "train" else {}
+
+    index = WORKLOAD.by_name["index"]
+    reading = Reading(**{field.name: getattr(WORKLOAD, field.name) for field in fields(WORKLOAD)})
+    plan = planned(replace(resolved, workload=reading, seeds=(0, 1)))
+    for job in plan.jobs.values():
+        assert job.fingerprint == fingerprint_of(job, plan.jobs)
+    trained = [job for job in plan.jobs.values() if job.stage == "train"]
+    assert {(job.seed, plan.jobs[job.inputs["index"]].seed) for job in trained} == {(0, 0), (1, 1)}
 
 
 def test_the_configuration_of_each_stage_is_the_table_of_the_contract(resolved: ResolvedMatrix) -> None:

@@ -126,6 +126,15 @@ class Workload:
         return tuple(found)
 
     @cached_property
+    def seeded(self) -> frozenset[str]:
+        """Stages whose jobs differ in their seeds: those that read it, and those that read such a one."""
+        found: set[str] = set()
+        for stage in self.stages:
+            if stage.seed or not found.isdisjoint(stage.inputs):
+                found.add(stage.name)
+        return frozenset(found)
+
+    @cached_property
     def checked(self) -> StageSpec | None:
         """The first tracked stage with `checks` or `counted`, else the first one: how its jobs ran is told in full."""
         tracked = [stage for stage in self.stages if stage.tracked]
