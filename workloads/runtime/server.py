@@ -47,6 +47,7 @@ from workloads.contract.loading import load_workload
 from workloads.contract.request import DEFAULT_WORKLOAD, Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
 from workloads.runtime.blas import BLAS
+from workloads.runtime.huge_pages import use_huge_pages
 from workloads.runtime.numerics import drop_overrides
 from workloads.runtime.run import run_request, versions
 
@@ -290,6 +291,7 @@ def import_all(modules: Sequence[str]) -> None:
     assert torch is None or not torch.cuda.is_initialized(), "an import created a CUDA context, which no fork can use"
     gc.collect()
     gc.freeze()
+    use_huge_pages()
 
 
 def preload(workload: str, stages: Sequence[str] = ()) -> tuple[str, ...]:
