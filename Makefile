@@ -75,6 +75,7 @@ adversaries: $(INSTALLED)
 # How often the report's limits miss in simulated worlds: some minutes; writes the table of docs/reference/calibration.md.
 calibrate: $(INSTALLED)
 	$(BIN)/python -m reports.statistics.calibration --write docs/reference/calibration.md
+	$(BIN)/python -m reports.statistics.calibration.marks --write docs/reference/calibration.md
 	$(BIN)/python -m workloads.study.calibration --write docs/explanation/findings.md
 	$(BIN)/python -m workloads.study.race_calibration --write docs/how-to/race.md
 

@@ -7,10 +7,10 @@ progress shows what is done so far.
     >>> from orchestrator.results import open_results
     >>> results = open_results("matrix.yaml")
     >>> for score in results.scores(branches="shifted"):
-    ...     print(score["row"], round(score["mean"], 2), score["seeds"], score["best"])
-    linear 0.5 2 False
-    mlp 0.75 2 False
-    conv 0.95 2 True
+    ...     print(score["row"], round(score["mean"], 2), score["seeds"], repr(score["mark"]))
+    linear 0.5 2 ''
+    mlp 0.75 2 ''
+    conv 0.95 2 'best'
     >>> results.cases(rows="conv", seeds=1)[0]["metric"]
     'accuracy'
     >>> [job["label"] for job in results.jobs(rows="conv", seeds=0) if job["stage"] == "train"]
@@ -83,11 +83,11 @@ class Results:
         """One number for each row and branch, as `echo-matrix results` prints it.
 
         Keys: `row`, `branch`, `metric`, `unit`, `better` ("high" or "low"), `mean`, `low` and `high` (95 % interval
-        over scenes and seeds; None with one seed), `best` (the best mean of the branch, or not significantly worse),
-        `seeds` and `values` (how many were measured), `seeds_expected`, `values_expected`, `unanswered` (cases
-        that an instrument could not score), `at_worst` and `at_best` (the mean with these at the ends of the scale;
-        None: there are none), `comparable` (False: a control that it rests on did not hold), `reference` (a ceiling or
-        floor). What was not measured is None.
+        over scenes and seeds; None with one seed), `mark` ("best", "may be best", "best mean", or empty;
+        `reports.marks` says what each means), `seeds` and `values` (how many were measured), `seeds_expected`,
+        `values_expected`, `unanswered` (cases that an instrument could not score), `at_worst` and `at_best` (the mean
+        with these at the ends of the scale; None: there are none), `comparable` (False: a control that it rests on did
+        not hold), `reference` (a ceiling or floor). What was not measured is None.
 
         Raises:
             PlanError: a pattern matches nothing.

@@ -6,7 +6,7 @@ Having one writes nothing and imports no large library, so that `plan`, `status`
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from orchestrator.store.location import StoreLocation
 from orchestrator.store.older_results import OlderResults, older_results
 from orchestrator.store.protocol import Commit, Store
 from orchestrator.store.registry import make_store
+from orchestrator.store.removed import without_videos
 from workloads.contract.planned import Estimate
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Study:
         Commit records and history of the fingerprints in `without` are ignored; `within_s` as for `Store.commits`.
         """
         commits = self.store.commits(within_s) - without
+        again = self.made_again(commits)
+        commits -= again
         with Ledger.read(self.home / NAME) as ledger:
             return standings_of(
                 self.plan,
@@ -127,7 +130,31 @@ class Study:
                 ),
                 growth=self.growth(commits),
                 keeps_states=self.cluster.keep_stable,
+                removed=again,
             )
+
+    def made_again(self, commits: frozenset[str], selected: Collection[str] | None = None) -> frozenset[str]:
+        """Fingerprints of finished jobs whose videos `gc` has removed and a job of the plan needs that is not done.
+
+        Args:
+            commits: of the finished jobs.
+            selected: ids of the jobs that are to be done; None: all of the plan.
+        """
+        jobs = self.plan.jobs
+        chosen = jobs.values() if selected is None else [jobs[job_id] for job_id in selected]
+        open_ = [job for job in chosen if job.fingerprint not in commits]
+        read = {
+            jobs[need].fingerprint: job for job in open_ for need in job.inputs.values() if jobs[need].spec.kept_videos
+        }
+        if not commits.intersection(read):
+            return frozenset()
+        removed = self._removed(commits)
+        grown = self.growth(commits) if removed.intersection(read) else {}
+        return frozenset(one for one, job in read.items() if one in removed and not grown.get(job.id, NONE).within)
+
+    def _removed(self, commits: frozenset[str]) -> frozenset[str]:
+        """Fingerprints of the finished jobs whose videos `gc` has removed."""
+        return without_videos(self.store.removed(), commits, self._record)
 
     def growth(self, commits: frozenset[str] | None = None) -> Mapping[str, Growth]:
         """What finished jobs have of the items of each job that is not done, by job id.
@@ -137,7 +164,7 @@ class Study:
         commits = self._commits if commits is None else commits
         if not self._grown or self._grown[-1][0] != commits:
             open_ = [job for job in self.plan.jobs.values() if job.items is not None and job.fingerprint not in commits]
-            finished = FinishedItems(commits if open_ else (), self._record)
+            finished = FinishedItems(commits if open_ else (), self._record, cache(partial(self._removed, commits)))
             self._grown[:] = [(commits, {job.id: finished.growth(job) for job in open_})]
         return self._grown[-1][1]
 

@@ -11,6 +11,7 @@ from typing import Any
 from reports.analysis import Analysis
 from reports.formats import number
 from reports.input import ReportInput
+from reports.marks import too_few
 from reports.ranking import RankedBranch, Ranking, ranking
 from reports.spec import ReferenceSpec, ReportSpec, Words
 from reports.statistics.intervals import LEVEL, Interval
@@ -73,7 +74,7 @@ def answer_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
     return {
         "sentences": answer(given, analysis, found).sentences,
         "branch": "" if found is None else found.last.branch,
-        "best": [] if found is None else [row for row in found.last.order if row in found.best],
+        "best": [] if found is None else [row for row in found.last.order if row in found.best.rows],
         "pairs": 0 if found is None else found.pairs,
         "inverted": 0 if found is None else found.inverted,
         "surely_inverted": [] if found is None else [asdict(pair) for pair in found.sure],
@@ -91,19 +92,26 @@ def _claim(spec: ReportSpec, ranked: Ranking) -> str:
         return f"On {last.branch}, {behind_floor}"
     if len(last.order) == 1:
         return f"On {last.branch}, {first} is the only {words.row} with a score: {value}."
-    if len(ranked.best) <= 1:
+    may_be_best = ranked.best.rows
+    if len(may_be_best) == 1 and first in may_be_best:
         seeds = f",{' and' if few else ''} of the networks trained here" if ranked.seeds == 1 else ""
         return f"{among}{seeds}, {first} {words.best}: {value}."
-    others = [row for row in last.order if row in ranked.best and row != first]
-    if len(ranked.best) >= len(last.order):
+    others = [row for row in last.order if row in may_be_best and row != first]
+    if not ranked.best.is_shown:
+        lacking = too_few({last.branch: ranked.best.scenes}, words.units)
         return (
             f"{among}, no {words.row} can be called better than another: {first} has the best mean, {value}, and none "
-            f"of the others is significantly worse."
+            f"of the others is significantly worse{f'; {lacking}' if lacking else ''}."
+        )
+    if first not in may_be_best:
+        return (
+            f"{among}, {first} has the best mean, {value}, and is significantly worse than another where both have "
+            f"values; {_named(others, words)} may be best."
         )
     verb = "is" if len(others) == 1 else "are"
     return (
         f"{among}, {first} has the best mean, {value}; {_named(others, words)} {verb} not significantly worse, so "
-        f"that none of these {len(ranked.best)} can be called better than another."
+        f"that none of these {len(may_be_best)} can be called better than another."
     )
 
 

@@ -17,10 +17,11 @@ from reports.formats import number
 from reports.groups import by_group
 from reports.input import CaseValues
 from reports.instruments import InstrumentAgreement
+from reports.marks import Mark
 from reports.noise import competing, repeated
 from reports.replaced import is_replaced
 from reports.spec import Better, ReportSpec
-from reports.statistics.best import best_rows
+from reports.statistics.best import BestRows, best_rows
 from reports.statistics.differences import intervals
 from reports.statistics.intervals import Interval
 from reports.statistics.panel import Panel, panels, row_label
@@ -197,12 +198,23 @@ class Measured:
             mean=interval.mean, low=interval.low, high=interval.high, scenes=interval.scenes, seeds=interval.seeds
         )
 
-    def best(self, metric: str, rows: Sequence[str], better: Better) -> frozenset[str]:
-        """Those of these rows that `best_rows` names, and the aliases of these among them; none without values."""
-        panel = self.panels.get(metric)
-        distinct = list(dict.fromkeys(self.computed_by[row] for row in rows))
-        named = frozenset() if panel is None else best_rows(panel, distinct, better)
-        return frozenset(row for row in rows if self.computed_by[row] in named)
+    @property
+    def seeds(self) -> int:
+        """Of the study; 0 without case values."""
+        return max((len(panel.seeds) for panel in self.panels.values()), default=0)
+
+    def best(self, metric: str, rows: Sequence[str], better: Better) -> BestRows:
+        """What is known of the best of these rows, by the names of the distinct ones."""
+        sign = 1.0 if better == "high" else -1.0
+        means, panel = self.means.get(metric, {}), self.panels.get(metric)
+        distinct = [row for row in dict.fromkeys(self.computed_by[row] for row in rows) if row in means]
+        layouts = {} if panel is None or panel.pooled else {row: sign * panel.layout(row) for row in distinct}
+        return best_rows({row: sign * means[row] for row in distinct}, layouts, self.seeds)
+
+    def marks(self, best: BestRows, rows: Sequence[str]) -> dict[str, Mark]:
+        """Row -> its mark, of those that have one; an alias has that of its row."""
+        found = {row: best.mark(self.computed_by[row]) for row in rows}
+        return {row: mark for row, mark in found.items() if mark}
 
     def counted(self, metric: str, row: str) -> tuple[int, int]:
         """(values present, values expected)."""

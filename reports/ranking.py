@@ -14,12 +14,11 @@ from reports.analysis import Analysis
 from reports.formats import decimals_of, shown_unit
 from reports.spec import Better
 from reports.statistics import table as tables
-from reports.statistics.best import not_surely_worse
-from reports.statistics.intervals import ALPHA, FEWEST_SEEDS, Interval, complete, interval_or_none
-from reports.statistics.linearised import branch_layouts
+from reports.statistics.best import BestRows, best_rows
+from reports.statistics.held_scores import held_scores
+from reports.statistics.intervals import ALPHA, Interval, complete, interval_or_none
 from reports.statistics.pairs import row_pairs
 from reports.statistics.panel import Floats
-from reports.statistics.score_layouts import score_layouts
 from reports.statistics.scores import score_parts
 from reports.statistics.sure_order import OppositePair, sure_order
 from reports.statistics.table import Table
@@ -59,8 +58,8 @@ class Ranking:
     """Distinct rows that are compared, in the order of the matrix."""
     branches: tuple[RankedBranch, ...]
     """Those of the contrast, else the last one that is ranked; the last one answers the question."""
-    best: frozenset[str]
-    """Rows of the last branch that may be called best (`statistics.best.not_surely_worse`)."""
+    best: BestRows
+    """Of the last branch."""
     pairs: int
     """Pairs of rows with both scores."""
     inverted: int
@@ -100,10 +99,9 @@ def ranking(analysis: Analysis) -> Ranking | None:
         if not row.reference and row.label == row.computed_by and row.label.partition("/")[2] == suffix
     )
     table = tables.analyse(rows, analysis.computed_by, analysis.means, analysis.scoring)
-    layouts = {branch: _layouts(analysis, table, branch) for branch in ranked}
+    layouts = {branch: layouts_of(analysis, table, branch) for branch in ranked}
     branches = tuple(_branch(analysis, table, branch, layouts[branch]) for branch in ranked)
     last = branches[-1]
-    seeds = _seeds(analysis)
     first = last.order[0] if last.order else ""
     spec = analysis.spec.references
     of_floor = "" if spec is None else _reference(analysis, spec.floor)
@@ -114,12 +112,12 @@ def ranking(analysis: Analysis) -> Ranking | None:
     return Ranking(
         rows=rows,
         branches=branches,
-        best=not_surely_worse(last.order, layouts[last.branch], min(FEWEST_SEEDS, seeds)),
+        best=best_of(analysis, table, last.branch, layouts[last.branch]),
         pairs=pairs,
         inverted=inverted,
         tied=tied,
         sure=_sure(layouts, ranked) if inverted else (),
-        seeds=seeds,
+        seeds=analysis.seeds,
         scenes=shape[0],
         interval_seeds=shape[1],
         over_floor=_over(analysis, last, first, of_floor),
@@ -128,18 +126,17 @@ def ranking(analysis: Analysis) -> Ranking | None:
     )
 
 
-def _layouts(analysis: Analysis, table: Table, branch: str) -> Mapping[str, Floats]:
-    """Row -> (scenes, seeds) of its score, higher is better; of a bundle over the rows that have one."""
-    parts = score_parts(analysis.scoring.of(branch), analysis.means.keys())
+def best_of(analysis: Analysis, table: Table, branch: str, layouts: Mapping[str, Floats]) -> BestRows:
+    """What is known of the best of a table's rows on a branch, by their score; `layouts`: of `layouts_of`."""
+    scores = {row: score for row in table.rows if np.isfinite(score := table.score(branch, row))}
+    return best_rows(scores, layouts, analysis.seeds)
+
+
+def layouts_of(analysis: Analysis, table: Table, branch: str) -> Mapping[str, Floats]:
+    """Row -> (scenes, seeds) of its score, higher is better; a bundle's ranges are held at those of the table."""
     there = [row for row in table.rows if np.isfinite(table.score(branch, row))]
-    if len(parts) == 1:
-        (metric, better) = parts[0]
-        panel = analysis.panels.get(metric)
-        if panel is None or panel.pooled:
-            return {}
-        return {row: panel.layout(row) * (1.0 if better == "high" else -1.0) for row in there}
-    found = branch_layouts(analysis.scoring, [branch], there, analysis.computed_by, analysis.panels)
-    return {} if found is None else score_layouts(found, branch)
+    held = held_scores(table, branch, [analysis.computed_by[row] for row in there], analysis.panels)
+    return {} if held is None else {row: held[analysis.computed_by[row]] for row in there}
 
 
 def _branch(analysis: Analysis, table: Table, branch: str, layouts: Mapping[str, Floats]) -> RankedBranch:
@@ -247,7 +244,3 @@ def _sure(layouts: Mapping[str, Mapping[str, Floats]], ranked: tuple[str, ...]) 
         [row_pairs({row: layouts[branch][row] for row in both}) for branch in ranked], fewest_seeds=min(2, seeds)
     )
     return tuple(pair for pair in order.opposite() if pair.p <= ALPHA)
-
-
-def _seeds(analysis: Analysis) -> int:
-    return max((len(panel.seeds) for panel in analysis.panels.values()), default=0)

@@ -72,15 +72,14 @@ def report_json(given: ReportInput, analysis: Analysis) -> dict[str, Any]:
 
 
 def _columns(analysis: Analysis) -> list[dict[str, Any]]:
-    """The metric that stands for each branch, and the rows that may be called best on it, as `results` prints them."""
+    """The metric that stands for each branch, its best rows and their marks, as `results` prints them."""
     rows = [row.label for row in analysis.rows if not row.reference]
-    return [
-        {
-            **asdict(column),
-            "best": sorted(analysis.best(f"{column.branch}/{column.metric}", rows, column.better)),
-        }
-        for column in headlines(analysis)
-    ]
+    found = []
+    for column in headlines(analysis):
+        best = analysis.best(f"{column.branch}/{column.metric}", rows, column.better)
+        may_be_best = sorted(row for row in rows if analysis.computed_by[row] in best.rows)
+        found.append({**asdict(column), "best": may_be_best, "marks": analysis.marks(best, rows)})
+    return found
 
 
 def _not_comparable(analysis: Analysis) -> list[dict[str, Any]]:

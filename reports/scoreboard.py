@@ -1,4 +1,4 @@
-"""Scoreboard: one number for each row and branch, with its interval, and which rows may be called best.
+"""Scoreboard: one number for each row and branch, with its interval, and the marks of the best rows.
 
 A branch is shown by the first metric of its score (`ReportSpec.branches`). An interval is over scenes and seeds, so
 that there is none with one seed.
@@ -13,6 +13,7 @@ from reports.comparable import violations
 from reports.formats import decimals_of
 from reports.groups import MARK, grouped, groups_of
 from reports.input import CaseValues
+from reports.marks import Mark
 from reports.measured import AnalysedRow, Measured, combinations, measured
 from reports.spec import Better, ScorePart
 from reports.statistics.scores import headline
@@ -54,8 +55,8 @@ class Score:
     high: float | None
     part: str
     """Mean and interval of the values that `low` and `high` are of, for people; empty: they are of all."""
-    best: bool
-    """Best mean of its column, or not significantly worse (`statistics.best`)."""
+    mark: Mark
+    """Whether it is the best of its column, or may be (`statistics.best`)."""
     seeds: int
     """Seeds with values."""
     seeds_expected: int
@@ -68,7 +69,7 @@ class Score:
     """The mean with all of these at the worst of their scale; None: there are none."""
     at_best: float | None
     comparable: bool
-    """False: a control that it rests on did not hold, so that it is best of nothing and crossed out."""
+    """False: a control that it rests on did not hold, so that it has no mark and is crossed out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Scoreboard:
     rows: Sequence[str]
     """Rows that are compared, in the order of the matrix."""
     references: Sequence[str]
-    """Ceilings and floors: never best."""
+    """Ceilings and floors: never marked."""
     same_as: Mapping[str, str]
     """Row -> the row of which it is another name."""
     scores: Mapping[tuple[str, str], Score]
@@ -90,7 +91,11 @@ class Scoreboard:
     note: str
     """What these columns mean."""
     others: Mapping[tuple[str, str], Score]
-    """(row, `branch/metric`) -> score in such a column, in which no row is best."""
+    """(row, `branch/metric`) -> score in such a column, in which no row is marked."""
+    units: str = "cases"
+    """Name of the sampling units besides seeds."""
+    shared: Mapping[str, int] = field(default_factory=dict)
+    """Key of a column -> units that most two rows share; too few show no difference (`statistics.best`)."""
     crossed_out: Sequence[tuple[str, Sequence[str]]] = ()
     """(check that did not hold, labels of the rows concerned; empty: every row)."""
     suspects: Mapping[str, Sequence[Beaten]] = field(default_factory=dict)
@@ -108,11 +113,13 @@ def scoreboard(given: CaseValues) -> Scoreboard:
     seeds = frozenset(given.seeds)
     rows = tuple(row.label for row in found.rows if not row.reference)
     scores: dict[tuple[str, str], Score] = {}
+    shared: dict[str, int] = {}
     for column in columns:
         best = found.best(f"{column.branch}/{column.metric}", rows, column.better)
+        marks, shared[column.key] = found.marks(best, rows), best.scenes
         for row in found.rows:
-            expected, is_best = len(seeds - row.excluded_seeds), row.label in best
-            scores[row.label, column.key] = _score(found, column, row, expected, best=is_best)
+            expected, mark = len(seeds - row.excluded_seeds), marks.get(row.label, "")
+            scores[row.label, column.key] = _score(found, column, row, expected, mark)
     beside = [
         _headline(found, name, "high")
         for branch in found.scoring.branches
@@ -120,7 +127,7 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         if (name := f"{branch.name}/{metric}") in found.means
     ]
     others = {
-        (row.label, name): _score(found, column, row, len(seeds - row.excluded_seeds), best=False)
+        (row.label, name): _score(found, column, row, len(seeds - row.excluded_seeds), "")
         for column in beside
         for name in [f"{column.branch}/{column.metric}"]
         for row in found.rows
@@ -135,6 +142,8 @@ def scoreboard(given: CaseValues) -> Scoreboard:
         beside=beside,
         others=others,
         note=found.spec.words.beside,
+        units=found.spec.words.units,
+        shared=shared,
         crossed_out=[(one.check, one.rows) for one in violations(given.controls)],
         suspects={
             column.key: wins for column in columns if (wins := beaten(found, f"{column.branch}/{column.metric}"))
@@ -180,7 +189,7 @@ def _title(found: Measured, metric: str) -> str:
     return found.spec.metrics.get(metric, f"{found.spec.metrics.get(plain, plain)}{mark}{group}")
 
 
-def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, best: bool) -> Score:
+def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, mark: Mark) -> Score:
     name = f"{column.branch}/{column.metric}"
     comparable, found = found.is_comparable(name, row.label), found.shown(name, row.label)
     interval, panel = found.interval(name, row.label), found.panels.get(name)
@@ -200,7 +209,7 @@ def _score(found: Measured, column: Headline, row: AnalysedRow, seeds: int, *, b
         low=low,
         high=high,
         part=part.text(found.spec.words.units, column.decimals) if part is not None and low is not None else "",
-        best=best,
+        mark=mark,
         seeds=measured_seeds,
         seeds_expected=seeds,
         values=values,

@@ -9,7 +9,7 @@ else be taken over instead of being made again.
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +101,20 @@ def find_withdrawals(study: Study, names: Sequence[str] | None) -> tuple[Withdra
         return ()
     wanted = [job.fingerprint for job in find_jobs(study.plan, names)]
     return to_withdraw(study.plan, study.store, wanted, alike=True)
+
+
+def find_made_again(study: Study, selected: Collection[str]) -> tuple[Withdrawal, ...]:
+    """List the results that are made again because `gc` has removed their videos and a selected job reads them.
+
+    What was made from them stays: the same job gives the same bits on the same kind of machine, and `audit` tells where
+    it has not.
+    """
+    again = study.made_again(study.store.commits(), selected)
+    return tuple(
+        Withdrawal(fingerprint=job.fingerprint, label=job.label)
+        for job in study.plan.jobs.values()
+        if job.fingerprint in again
+    )
 
 
 def withdrawals_text(withdrawals: Sequence[Withdrawal]) -> str:

@@ -24,6 +24,7 @@ from orchestrator.plan.job_kinds import KindOfJob, ReadConfig, SortedItems, Step
 from orchestrator.spec.canonical import axis_text, digest
 from orchestrator.spec.cell import Cell, Resources
 from orchestrator.spec.expand import excluded_of
+from orchestrator.spec.frozen import frozen
 from orchestrator.spec.patterns import families_of
 from orchestrator.spec.schema import Axis, ResolvedMatrix
 from workloads.contract.fields import plain, without_choices
@@ -108,13 +109,6 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _new_job(values: dict[str, Any]) -> Job:
-    """A Job in an eighth of the time: a frozen dataclass sets each field through `object.__setattr__`."""
-    job = object.__new__(Job)
-    object.__setattr__(job, "__dict__", values)
-    return job
-
-
 class _Builder:
     """Creates jobs as cells need them."""
 
@@ -189,7 +183,7 @@ class _Builder:
             values["seed"] = seed
             values["inputs"] = inputs
             values["cells"] = (cell.id,)
-            jobs[job_id] = _new_job(values)
+            jobs[job_id] = frozen(Job, values)
         elif known.fingerprint == fingerprint:
             self._others.setdefault(job_id, []).append(cell.id)
         else:
@@ -270,7 +264,7 @@ class _Builder:
         """All jobs by id, dependencies first."""
         for job_id, cells in self._others.items():
             job = self._jobs[job_id]
-            self._jobs[job_id] = _new_job({**vars(job), "cells": (*job.cells, *cells)})
+            self._jobs[job_id] = frozen(Job, {**vars(job), "cells": (*job.cells, *cells)})
         return self._jobs
 
     def _kinds_of(self, cell: Cell) -> list[KindOfJob]:

@@ -5,7 +5,7 @@ since the last plan with the same label.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +51,7 @@ def standings(
     paused: Mapping[Stage, str] | None = None,
     growth: Mapping[str, Growth] | None = None,
     keeps_states: bool = True,
+    removed: Collection[str] = (),
 ) -> dict[str, Standing]:
     """The state of each job of `plan`, by job id.
 
@@ -61,6 +62,7 @@ def standings(
         previous: by label, the `document` of the job with that label in the last plan.
         paused: stage -> the reason.
         growth: of jobs that are not done, by job id: one that is within a finished job is done.
+        removed: fingerprints of jobs that were completed, and are made again since `gc` has removed their videos.
         keeps_states: whether a longer job will find the state of a shorter one (`keep_stable` of the cluster file).
     """
     found: dict[str, Standing] = {}
@@ -76,6 +78,8 @@ def standings(
             found[job.id] = WITHIN
         else:
             now = _standing(plan, job, past, grown, previous, paused or {}, found, roots)
+            if now.state == "new" and job.fingerprint in removed:
+                now = replace(now, reason=f"{removed_words(len(job.items or ()), job)}, and an open job reads them")
             before = previous.get(job.label)
             if now.state == "new" and (begins := _beginning(job, grown, shorter.get(job.id, ()), before)):
                 now = replace(now, reason=f"{now.reason}; {begins}")
@@ -148,6 +152,9 @@ def _blocked(
 def missing_words(job: Job, grown: Growth) -> str:
     """`4 of 20 cases are missing`; empty: finished jobs have none of its items, or it has none."""
     counts = counts_of(job, grown, done=False)
+    if counts is not None and grown.removed:
+        lacking = f"{_of(counts.missing, counted(counts.wanted, job.spec.item))} missing"
+        return f"{lacking}, {removed_words(grown.removed, job)}"
     if counts is None or not counts.taken:
         return ""
     every, again = counted(counts.wanted, job.spec.item), counts.measured_again
@@ -157,6 +164,12 @@ def missing_words(job: Job, grown: Growth) -> str:
     if again:
         return f"{_of(again, every)} measured again, none is made again"
     return f"its values over all of {every} are missing"
+
+
+def removed_words(items: int, job: Job) -> str:
+    """What `gc` has removed, of so many items; of a job whose items have no name, without them."""
+    of = f" of {counted(items, job.spec.item)}" if items and job.spec.item else ""
+    return f"the videos{of} were removed by `gc`"
 
 
 def _of(number: int, every: str) -> str:

@@ -4,7 +4,7 @@ Nothing here reads a store: records are given by a function, and are asked for o
 a job that is open.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,8 @@ class Growth:
     taken: tuple[TakenOver, ...] = ()
     missing: tuple[str, ...] = ()
     """Items that have to be made."""
+    removed: int = 0
+    """Items of those missing that a finished job has made, and whose videos `gc` has removed."""
     within: str = ""
     """Fingerprint of a finished job whose artifact is all that this one would make; empty: there is none."""
 
@@ -133,9 +135,18 @@ def share_left(growth: Callable[[Job], Growth]) -> Callable[[Job], float]:
 class FinishedItems:
     """The items of finished jobs, by base."""
 
-    def __init__(self, commits: Iterable[str], read: Callable[[str], FinishedJob | None]) -> None:
-        """Take fingerprints of finished jobs, and what reads the record of one; None: nothing is taken over from it."""
+    def __init__(
+        self,
+        commits: Iterable[str],
+        read: Callable[[str], FinishedJob | None],
+        removed: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
+        """Take fingerprints of finished jobs, what reads the record of one, and which of them have no videos any more.
+
+        A record that `read` does not give is not taken over from.
+        """
         self._read = read
+        self._removed = removed
         self._by_base: dict[str, set[str]] = {}
         self._records: dict[str, FinishedJob | None] = {}
         for fingerprint in commits:
@@ -161,14 +172,24 @@ class FinishedItems:
         for record in records:
             if not pooled and record.measured == job.measured and job.items.items() <= record.items.items():
                 return Growth(within=record.fingerprint)
+        lacking: dict[str, None] = {}
         for record in records:
+            if self._lacks_videos(record):
+                lacking |= dict.fromkeys(name for name, content in left.items() if record.items.get(name) == content)
+                continue
             names = tuple(name for name, content in left.items() if record.items.get(name) == content)
             if names:
                 same = record.measured == job.measured
                 taken.append(TakenOver(fingerprint=record.fingerprint, items=names, measured=same))
             for name in names:
                 del left[name]
-        return Growth(taken=tuple(taken), missing=tuple(left))
+        return Growth(taken=tuple(taken), missing=tuple(left), removed=sum(name in left for name in lacking))
+
+    def _lacks_videos(self, record: FinishedJob) -> bool:
+        """Whether its videos were removed, or those that it has read: others of the same cases may have other bits."""
+        removed = self._removed()
+        sources = (read.get("fingerprint", "") for read in record.inputs.values())
+        return record.fingerprint in removed or any(source in removed for source in sources)
 
     def _stands(self, record: FinishedJob) -> bool:
         """Whether what it was made from is still there, and was not made again since."""

@@ -115,10 +115,11 @@ def growth_lines(stages: Sequence[StageGrowth], *, grown: bool = True) -> list[s
     return ["new and reused, by stage", *lines]
 
 
-def added_disk_line(added: Mapping[str, int]) -> str:
+def added_disk_line(added: Mapping[str, int], keep_videos_gib: float | None = None) -> str:
     """`disk: what is new takes 310 MiB: weights 100 MiB, videos 210 MiB`; `added`: what -> bytes."""
     parts = ", ".join(f"{what} {_size(size)}" for what, size in added.items())
-    return f"disk: what is new takes {_size(sum(added.values()))}: {parts}"
+    kept = "" if keep_videos_gib is None else f"; of all videos `gc` keeps {keep_videos_gib:g} GiB (keep_videos_gib)"
+    return f"disk: what is new takes {_size(sum(added.values()))}: {parts}{kept}"
 
 
 def _size(size: int) -> str:

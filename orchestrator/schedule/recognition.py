@@ -54,23 +54,23 @@ def _adopt(job: Job, within: str, store: Store) -> bool:
     finally:
         store.release(source)
     now = time.time()
-    store.commit(
-        replace(
-            made,
-            fingerprint=job.fingerprint,
-            attempt=attempt,
-            job=job.id,
-            label=job.label,
-            manifest="",
-            result={**made.result, "records": _of_its_items(made, job)},
-            items=job.items or {},
-            taken={within: made.manifest},
-            origins=made_in(made, job.items or {}),
-            started=now,
-            ended=now,
-        ),
-        folder,
+    commit = replace(
+        made,
+        fingerprint=job.fingerprint,
+        attempt=attempt,
+        job=job.id,
+        label=job.label,
+        manifest="",
+        result={**made.result, "records": _of_its_items(made, job)},
+        items=job.items or {},
+        taken={within: made.manifest},
+        origins=made_in(made, job.items or {}),
+        started=now,
+        ended=now,
     )
+    if job.spec.kept_videos and (within, made.attempt) in store.removed():
+        store.remove_files(commit, [job.spec.kept_videos])  # it has none either, and says so before it is there
+    store.commit(commit, folder)
     return True
 
 

@@ -6,6 +6,7 @@ Makes the run context and job states, runs the controller, and reports how the r
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from orchestrator.backends.protocol import Backend
@@ -31,6 +32,7 @@ from orchestrator.schedule.resilient_store import ResilientStore
 from orchestrator.schedule.shutdown import signals_handled
 from orchestrator.spec.cluster import Cluster
 from orchestrator.store.protocol import Store
+from orchestrator.store.removed import without_videos
 from workloads.contract.request import Stage
 
 
@@ -127,7 +129,11 @@ def run(
     )
     resilient = ResilientStore(store, clock, log=log.write, say=view.say, give_up_after_s=cluster.unknown_s)
     committed = resilient.call(store.commits)
-    finished = FinishedItems(committed, resilient.record)
+    finished = FinishedItems(
+        committed,
+        resilient.record,
+        cache(lambda: without_videos(resilient.call(store.removed), frozenset(committed), resilient.record)),
+    )
     open_ = [plan.jobs[job_id] for job_id in closure(plan, selected, committed)]
     recognised = recognise((job for job in open_ if job.fingerprint not in committed), finished, store)
     committed |= recognised

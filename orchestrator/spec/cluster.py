@@ -139,6 +139,8 @@ class Cluster:
     """`full`: the optimiser's state is published too."""
     keep_stable: bool = True
     """Where a longer job can continue a shorter one, the state with which it begins is published too."""
+    keep_videos_gib: NonNegative | None = None
+    """So much of the videos of finished evaluations is kept when `gc` removes something, the newest. None: all."""
     paths: Mapping[str, str] = field(default_factory=dict)
     """Name -> where the data or weights are that the matrix names."""
     device_gib: Positive | None = None

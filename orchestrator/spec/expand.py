@@ -18,6 +18,7 @@ from orchestrator.spec.branches import chosen_rows
 from orchestrator.spec.canonical import axis_text, canonical, digest, digest_of_text
 from orchestrator.spec.cell import Cell, ExcludedCell, cell_id
 from orchestrator.spec.exclusion import excluded_cells
+from orchestrator.spec.frozen import frozen
 from orchestrator.spec.schema import ResolvedMatrix
 from orchestrator.spec.variants import changed, first_problem, labels_of, variants
 from workloads.contract.fields import plain, row_choice, section_kinds, without_choices, without_defaults
@@ -62,19 +63,22 @@ def expand(matrix: ResolvedMatrix, planned: Collection[str] | None = None) -> tu
                     continue
                 views.check(changes[name])
                 cells.append(
-                    Cell(
-                        id=cell_id(name, axes, seed),
-                        row=name,
-                        axes=axes,
-                        seed=seed,
-                        family=row.family,
-                        reference=row.reference,
-                        trained=forms.trained,
-                        evaluated=forms.evaluated,
-                        controls=controls,
-                        branches=views.without(branches, left_out),
-                        alias_of=first_of.get(computation),
-                        fingerprint=digest_of_text(f'[{FORMAT},"cell",{nth},{computation}]'),
+                    frozen(
+                        Cell,
+                        {
+                            "id": cell_id(name, axes, seed),
+                            "row": name,
+                            "axes": axes,
+                            "seed": seed,
+                            "family": row.family,
+                            "reference": row.reference,
+                            "trained": forms.trained,
+                            "evaluated": forms.evaluated,
+                            "controls": controls,
+                            "branches": views.without(branches, left_out),
+                            "alias_of": first_of.get(computation),
+                            "fingerprint": digest_of_text(f'[{FORMAT},"cell",{nth},{computation}]'),
+                        },
                     )
                 )
                 first_of.setdefault(computation, cells[-1].id)

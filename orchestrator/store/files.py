@@ -4,6 +4,7 @@
 root/commits/{fingerprint}.json             one flat folder: one listing shows all completed jobs
 root/artifacts/{stage}/{fp16}/{attempt}/    what one attempt wrote, and manifest.json
 root/withdrawn/{fingerprint}.{n}.json       withdrawn commit records
+root/removed/{fingerprint}.{attempt}.json   which files `gc` has taken out of an artifact (`removed.py`)
 ```
 Several drivers and hosts, on several machines, may use it at once without coordination.
 """
@@ -14,6 +15,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,18 +34,26 @@ from orchestrator.store.commits import (
     withdrawn_number,
 )
 from orchestrator.store.link import create_once, is_used_proof, prove_links, sync_folder
+from orchestrator.store.manifest import LARGEST as LARGEST_MANIFEST
+from orchestrator.store.manifest import NAME as MANIFEST
 from orchestrator.store.manifest import (
     REFRESH_HINT,
     TEMPORARY,
     Verified,
     compare_bytes,
+    left,
+    matches,
     matching,
     read_manifest,
     verify_bytes,
     write_manifest,
 )
 from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
+from orchestrator.store.remade import with_times_of
+from orchestrator.store.removed import FOLDER as REMOVED
+from orchestrator.store.removed import earlier_attempts, note_of, patterns_of, removed_name, removed_of
 from workloads.contract.json_files import read_plain
+from workloads.contract.metrics import METRICS
 from workloads.runtime.fault_points import point
 
 
@@ -54,6 +64,7 @@ class FilesStore:
         self.root = root
         self._commits = root / "commits"
         self._withdrawn = root / "withdrawn"
+        self._removed = root / REMOVED
         self._verified = Verified()
 
     @property
@@ -103,7 +114,7 @@ class FilesStore:
         if self._path(wanted.fingerprint).exists():  # decided already: the manifest must stay as committed
             sync_folder(self._commits)  # the writer may have died, or seen a failure, before this
             return self.read(wanted.fingerprint).attempt == wanted.attempt
-        whole = dataclasses.replace(wanted, manifest=write_manifest(folder))
+        whole = dataclasses.replace(wanted, manifest=self._as_before(wanted, folder, write_manifest(folder)))
         point("manifest.written")
         path = self._path(wanted.fingerprint)
         create_once(path, content_of(whole), wanted.attempt, points=("commit.temporary", "commit.linked"))
@@ -165,7 +176,8 @@ class FilesStore:
             StoreError: the commit record or the manifest is broken.
         """
         folder = self.fetch(fingerprint)
-        for entry in matching(read_manifest(folder, self.read(fingerprint).manifest), patterns):
+        commit = self.read(fingerprint)
+        for entry in left(matching(read_manifest(folder, commit.manifest), patterns), self._patterns_of(commit)):
             compare_bytes(f"{folder}/{entry.path}", entry)
         return folder
 
@@ -174,12 +186,12 @@ class FilesStore:
 
     def verify(self, fingerprint: str) -> Path:
         """The committed folder, in place, after all its bytes have been read; see `Store.verify`."""
-        folder = self.fetch(fingerprint)
-        verify_bytes(folder, self.read(fingerprint).manifest)
+        folder, commit = self.fetch(fingerprint), self.read(fingerprint)
+        verify_bytes(folder, commit.manifest, self._patterns_of(commit))
         return folder
 
     def fetch(self, fingerprint: str) -> Path:
-        """The committed folder, in place; all files of the manifest are there with their sizes.
+        """The committed folder, in place; all files of the manifest that were not removed are there with their sizes.
 
         Raises:
             ArtifactMissing: there is no commit record, or a file is missing or of another size.
@@ -190,7 +202,13 @@ class FilesStore:
         for above in (folder.parent, folder.parent.parent):
             if above.is_symlink():
                 raise StoreError(f"{above} is a symbolic link, and artifacts lie in plain folders; {REFRESH_HINT}")
-        self._verified.verify_sizes(folder, commit.manifest)
+        try:
+            self._verified.verify_sizes(folder, commit.manifest)
+        except ArtifactMissing:
+            without = self._patterns_of(commit)
+            if not without:
+                raise
+            self._verified.verify_sizes(folder, commit.manifest, without)
         return folder
 
     def withdraw(self, fingerprint: str) -> None:
@@ -249,6 +267,25 @@ class FilesStore:
             shutil.rmtree(folder)
         else:
             folder.unlink(missing_ok=True)
+        for path in self._removed.glob(f"{artifact.digits}*.{artifact.attempt}{SUFFIX}"):
+            path.unlink(missing_ok=True)
+
+    def remove_files(self, commit: Commit, patterns: Sequence[str]) -> None:
+        """Take files out of an artifact, and note it first; see `Store.remove_files`."""
+        folder, path = self._folder(commit.stage, commit.fingerprint, commit.attempt), self._note(commit)
+        self._removed.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.root)
+        patterns = patterns_of(create_once(path, note_of(patterns), commit.attempt), str(path))
+        for place, _, names in os.walk(folder):
+            for file in (Path(place, name) for name in names):
+                if matches(file.relative_to(folder).as_posix(), patterns):
+                    file.unlink(missing_ok=True)
+
+    def removed(self) -> frozenset[tuple[str, str]]:
+        """Fingerprint and attempt of the artifacts of which files were removed."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._removed) as entries:
+            return frozenset(found for entry in entries if (found := removed_of(entry.name)))
+        return frozenset()
 
     def locate_record(self, fingerprint: str) -> str:
         """Path of the commit record that a job has or would have."""
@@ -270,6 +307,28 @@ class FilesStore:
                     (self._commits / name).unlink(missing_ok=True)
         for stage, fingerprint, attempt in dead:
             (self._folder(stage, fingerprint, attempt) / TEMPORARY).unlink(missing_ok=True)
+
+    def _as_before(self, commit: Commit, folder: Path, digest: str) -> str:
+        """See `remade`; the sha256 of the manifest that `folder` has now."""
+        for attempt in earlier_attempts(self.removed(), commit):
+            before = folder.with_name(attempt)
+            with contextlib.suppress(OSError, ValueError):  # it is gone
+                content = read_plain(before / MANIFEST, LARGEST_MANIFEST, links=False)
+                digest = with_times_of(folder, digest, content, partial(read_plain, before / METRICS, links=False))
+        return digest
+
+    def _note(self, commit: Commit) -> Path:
+        return self._removed / removed_name(commit.fingerprint, commit.attempt)
+
+    def _patterns_of(self, commit: Commit) -> tuple[str, ...]:
+        """What was removed of an artifact; (): nothing."""
+        path = self._note(commit)
+        try:
+            return patterns_of(read_plain(path, LARGEST, links=False), str(path))
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read as a plain file: {error}") from error
 
     def _path(self, fingerprint: str) -> Path:
         return self._commits / record_name(fingerprint)

@@ -157,16 +157,16 @@ def _entry(line: Any, where: Path) -> ManifestEntry:
     )
 
 
-def verify_sizes(folder: Path, digest: str) -> set[str]:
+def verify_sizes(folder: Path, digest: str, without: Sequence[str] = ()) -> set[str]:
     """Check that the files of the committed manifest exist with their sizes (no hashing: reads stay cheap).
 
-    Returns the artifact's folders.
+    Those that match a pattern of `without` may be absent. Returns the artifact's folders.
 
     Raises:
         ArtifactMissing: a file is missing or of another size.
         StoreError: a file or a folder of the artifact is a link, or no plain file; or the manifest is broken.
     """
-    return _verify(folder, digest, lambda _path, _entry: None)
+    return _verify(folder, digest, lambda _path, _entry: None, without)
 
 
 class Verified:
@@ -177,17 +177,18 @@ class Verified:
     """
 
     def __init__(self) -> None:
-        self._folders: dict[tuple[Path, str], Mapping[str, tuple[int, int]]] = {}
+        self._folders: dict[tuple[Path, str, tuple[str, ...]], Mapping[str, tuple[int, int]]] = {}
 
-    def verify_sizes(self, folder: Path, digest: str) -> None:
+    def verify_sizes(self, folder: Path, digest: str, without: Sequence[str] = ()) -> None:
         """As the function of this name, where something may have changed since it was last called."""
-        known = self._folders.get((folder, digest))
+        key = folder, digest, tuple(without)
+        known = self._folders.get(key)
         if known is not None and known == _changes(known):
             return
         settled = time.time_ns() - SETTLED_NS
-        changes = _changes(verify_sizes(folder, digest))
+        changes = _changes(verify_sizes(folder, digest, without))
         if all(modified < settled for _, modified in changes.values()):
-            self._folders[folder, digest] = changes
+            self._folders[key] = changes
 
 
 def _changes(folders: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -200,8 +201,8 @@ def _changes(folders: Iterable[str]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def verify_bytes(folder: Path, digest: str) -> None:
-    """Check sizes and every byte: reads the whole artifact, at about 1 GB/s of one processor.
+def verify_bytes(folder: Path, digest: str, without: Sequence[str] = ()) -> None:
+    """Check sizes and every byte: reads the whole artifact, at about 1 GB/s of one processor; `without` as above.
 
     For use after a disk has failed, or before an artifact is copied elsewhere (`echo-matrix path JOB --verify`).
 
@@ -209,12 +210,22 @@ def verify_bytes(folder: Path, digest: str) -> None:
         ArtifactMissing: a file is missing, or of another size or content.
         StoreError: see `verify_sizes`.
     """
-    _verify(folder, digest, compare_bytes)
+    _verify(folder, digest, compare_bytes, without)
 
 
 def matching(entries: Iterable[ManifestEntry], patterns: Sequence[str]) -> tuple[ManifestEntry, ...]:
     """The files whose path matches one of `patterns` (as `fnmatch`)."""
-    return tuple(entry for entry in entries if any(fnmatchcase(entry.path, pattern) for pattern in patterns))
+    return tuple(entry for entry in entries if matches(entry.path, patterns))
+
+
+def matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a file of an artifact matches one of `patterns` (as `fnmatch`)."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def left(entries: Iterable[ManifestEntry], without: Sequence[str]) -> tuple[ManifestEntry, ...]:
+    """The files whose path matches none of `without`."""
+    return tuple(entry for entry in entries if not matches(entry.path, without))
 
 
 def compare_bytes(path: str, entry: ManifestEntry) -> None:
@@ -228,9 +239,11 @@ def compare_bytes(path: str, entry: ManifestEntry) -> None:
         raise ArtifactMissing(f"{path} has sha256 {found[:12]}, committed was {entry.sha256[:12]}; {REFRESH_HINT}")
 
 
-def _verify(folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None]) -> set[str]:
+def _verify(
+    folder: Path, digest: str, compare: Callable[[str, ManifestEntry], None], without: Sequence[str]
+) -> set[str]:
     """Returns the folders of the artifact."""
-    entries = read_manifest(folder, digest)
+    entries = left(read_manifest(folder, digest), without)
     plain: set[str] = set()
     _refuse_links(str(folder), str(folder), plain)
     for entry in entries:

@@ -9,6 +9,8 @@ Obligations (`orchestrator/testing/stores.py` tests them):
 * `fetch` returns a folder with exactly the files of the manifest; a missing file, or one of another size,
   raises ArtifactMissing. `fetch_files` promises the same of the files that match, and of no other.
 * `revision` changes when a commit record is created or withdrawn, and not by looking, nor by a check.
+* Files that `remove_files` has taken out of an artifact are not missed by `fetch`, `fetch_files` and `verify`; the
+  manifest still lists them.
 * Artifacts and withdrawn records are listed in one pass, with their sizes, and deleting one twice is no error.
 """
 
@@ -273,6 +275,20 @@ class Store(StoreReader, Protocol):
 
     def locate_record(self, fingerprint: str) -> str:
         """Path or URL of the commit record that a job has or would have, for people."""
+
+    def remove_files(self, commit: Commit, patterns: Sequence[str]) -> None:
+        """Take the files whose path matches one of `patterns` out of an artifact, and note it first.
+
+        Again: nothing to do, or what a call that was cut short has left. Only the holder of the study's lease may
+        call it.
+
+        Args:
+            commit: of the artifact; it may be about to be committed without such files.
+            patterns: as for `fnmatch`; where files were removed before, what was said then counts.
+        """
+
+    def removed(self) -> frozenset[tuple[str, str]]:
+        """Fingerprint and attempt of the artifacts of which files were removed, from one listing."""
 
     def old_versions(self) -> tuple[int, int]:
         """How many versions of replaced and deleted objects the store keeps, and their bytes; (0, 0) without any."""

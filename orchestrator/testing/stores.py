@@ -273,3 +273,43 @@ class StoreContract:
         assert [one.attempt for one in store.artifacts()] == ["a002-y"]
         assert list(store.withdrawn()) == []
         assert (store.fetch(FINGERPRINT) / "weights.bin").read_bytes() == b"a002-y"
+
+    def test_removed_files_are_not_missed_and_all_others_are(self, store: Store, other: Store) -> None:
+        """Removed files are not missed, and all others are."""
+        write_and_commit(store, "a001-x")
+        commit, revision, before = store.read(FINGERPRINT), store.revision(), next(iter(store.artifacts())).size
+        for _ in range(2):  # again: nothing to do
+            store.remove_files(commit, ["samples/*"])
+        assert store.removed() == other.removed() == {(FINGERPRINT, "a001-x")}
+        assert before - next(iter(store.artifacts())).size == len("one")
+        assert store.revision() == revision
+        for folder in (other.fetch(FINGERPRINT), other.verify(FINGERPRINT), other.fetch_files(FINGERPRINT, ["*"])):
+            assert (folder / "weights.bin").read_bytes() == b"a001-x"
+        assert [entry.path for entry in other.manifest(FINGERPRINT)] == ["samples/step-1.txt", "weights.bin"]
+        store.withdraw(FINGERPRINT)
+        write_and_commit(store, "a002-x")  # it is whole
+        assert (store.fetch(FINGERPRINT) / "samples" / "step-1.txt").read_bytes() == b"one"
+        store.delete_artifact(next(one for one in store.artifacts() if one.attempt == "a001-x"))
+        assert store.removed() == frozenset()
+        self.replace_file(store, "weights.bin", None)
+        with pytest.raises(ArtifactMissing):
+            other.verify(FINGERPRINT)
+
+    def test_what_is_made_again_for_its_removed_files_is_the_same_artifact_but_for_its_times(
+        self, store: Store, other: Store
+    ) -> None:
+        """What is made again for its removed files is the same artifact, but for its times, or another one."""
+        manifests = []
+        for number, (weights, time_s) in enumerate([("equal", 1), ("equal", 2), ("other", 3)]):
+            attempt = f"a00{number}-x"
+            folder = store.prepare("second", FINGERPRINT, attempt)
+            (folder / "weights.bin").write_text(weights, encoding="utf-8")
+            (folder / "metrics.jsonl").write_text(f"{time_s}", encoding="utf-8")
+            assert store.commit(make_commit(attempt), folder)
+            commit = other.read(FINGERPRINT)
+            manifests.append(commit.manifest)
+            times = other.verify(FINGERPRINT) / "metrics.jsonl"
+            assert times.read_text(encoding="utf-8") == ("3" if weights == "other" else "1")
+            store.remove_files(commit, ["weights.*"])
+            store.withdraw(FINGERPRINT)
+        assert manifests[0] == manifests[1] != manifests[2]

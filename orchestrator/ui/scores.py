@@ -8,10 +8,10 @@ from orchestrator.ui.words import STATE_WORDS
 from orchestrator.wording import counted, shortened
 from reports.formats import number
 from reports.input import CaseValues, Excluded, Missing
+from reports.marks import explained, sign_of, test_of, too_few
 from reports.scoreboard import Headline, Score, Scoreboard, scoreboard
 
 GAP = "  "
-BEST = "*"
 CROSSED_OUT = "\N{MULTIPLICATION SIGN}"
 """Behind a number that rests on a control that did not hold."""
 NOT_DEFINED = "–"
@@ -130,10 +130,10 @@ def _missing_lines(missing: Sequence[Missing]) -> list[str]:
 def _legend(board: Scoreboard) -> list[str]:
     """What the marks mean, as far as they occur, and over what the intervals are."""
     shown = board.scores.values()
-    over = "" if len(board.seeds) > 1 else " over cases"
-    lines = []
-    if any(score.best for score in shown):
-        lines.append(f"{BEST} best of its column, or not significantly worse{over} (paired, Holm, p >= 0.05)")
+    lines = explained(score.mark for score in shown)
+    lines += [test_of(board.units, len(board.seeds))] if lines else []
+    few = too_few({column.key: board.shared[column.key] for column in _compared(board)}, board.units)
+    lines += [few] if few else []
     if board.beside and board.note:
         lines.append(board.note)
     if any(score.low is not None for score in shown):
@@ -141,17 +141,15 @@ def _legend(board: Scoreboard) -> list[str]:
     elif len(board.seeds) < 2:
         lines.append("one seed: no intervals, and another training may change the order")
     if any(score.mean is not None and _is_partial(score) for score in shown):
-        lines.append("(k/n) k of n values exist; a row that lacks a whole seed is not marked")
+        lines.append("(k/n) k of n values exist; rows are compared over what both of them have")
     if any(score.unanswered for score in shown):
         lines.append("[a to b] the mean if every case without an answer were at the worst or at the best of its scale")
-    if fewer := [row for row in board.rows if _has_fewer_seeds(board, row)]:
-        lines.append(f"never marked, since some of their seeds are excluded: {shortened(fewer, SHOWN)}")
     return lines
 
 
-def _has_fewer_seeds(board: Scoreboard, row: str) -> bool:
-    scores = [board.scores[row, column.key] for column in board.columns]
-    return any(one.mean is not None and one.seeds_expected < len(board.seeds) for one in scores)
+def _compared(board: Scoreboard) -> list[Headline]:
+    """The columns in which some row has a mark."""
+    return [column for column in board.columns if any(board.scores[row, column.key].mark for row in board.rows)]
 
 
 def _blocks(widths: Sequence[int], room: int, groups: Sequence[Sequence[int]], first_beside: int) -> list[list[int]]:
@@ -197,7 +195,7 @@ def _cell(score: Score, decimals: int, absent: str) -> str:
     if score.at_worst is not None and score.at_best is not None:
         low, high = sorted((score.at_worst, score.at_best))
         part += f" [{number(low, decimals)} to {number(high, decimals)}]"
-    mark = CROSSED_OUT if not score.comparable else BEST if score.best else " "
+    mark = CROSSED_OUT if not score.comparable else sign_of(score.mark) or " "
     return f"{number(score.mean, decimals)}{half}{part} {mark}"
 
 

@@ -65,7 +65,7 @@ def _side(
     axes: Any, branch: RankedBranch, order: Sequence[str], looks: Mapping[str, FamilyLook], found: Ranking, side: str
 ) -> None:
     for place, row in enumerate(order):
-        colour, best = looks[row].colour, branch is found.last and row in found.best
+        colour, marked = looks[row].colour, branch is found.last and bool(found.best.mark(row))
         if row in branch.limits:
             axes.plot(branch.limits[row], [place, place], color=colour, linewidth=1.6, alpha=0.5)
         axes.plot(
@@ -73,7 +73,7 @@ def _side(
             place,
             looks[row].marker,
             markersize=6,
-            markerfacecolor=colour if best or branch is not found.last else PAPER,
+            markerfacecolor=colour if marked or branch is not found.last else PAPER,
             markeredgecolor=colour,
             markeredgewidth=1.5,
         )

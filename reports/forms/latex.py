@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.analysis import Analysis, analyse_published
 from reports.input import ReportInput
-from reports.page.tables import PrintedTable, TableLine, printed
+from reports.page.tables import PrintedTable, TableLine, marks_note, printed
 
 WIDE = 8
 """Columns from which a table is scaled to the width of the text."""
@@ -66,12 +66,12 @@ def latex_files(given: ReportInput, analysis: Analysis) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in analysis.tables:
         about = f"{given.study}, {given.profile}"
-        found[_file(name, found)] = table_tex(printed(analysis, name), about)
+        found[_file(name, found)] = table_tex(analysis, printed(analysis, name), about)
     if analysis.spec.published is not None:
         declared = analysis.spec.published()
         published = analyse_published(analysis.spec, declared)
         for name in published.tables:
-            found[_file(f"published-{name}", found)] = table_tex(printed(published, name), declared.source)
+            found[_file(f"published-{name}", found)] = table_tex(published, printed(published, name), declared.source)
     return {**found, "all.tex": _document(list(found))}
 
 
@@ -80,10 +80,11 @@ def escaped(text: str) -> str:
     return "".join(map(_character, " ".join(text.split())))
 
 
-def table_tex(table: PrintedTable, about: str) -> str:
+def table_tex(analysis: Analysis, table: PrintedTable, about: str) -> str:
     r"""One table: best in bold, half of the interval behind ±.
 
     Args:
+        analysis: whose table it is.
         table: as the page prints it.
         about: whose numbers these are, for the caption.
     """
@@ -117,9 +118,10 @@ def table_tex(table: PrintedTable, about: str) -> str:
     )
     if len(columns) >= WIDE:
         body = rf"\resizebox{{\textwidth}}{{!}}{{%{chr(10)}{body}}}"
+    notes = [note for note in (marks_note(analysis, [table]), table.note) if note]
+    said = "".join(f"{escaped(note[:1].upper() + note[1:])}. " for note in notes)
     caption = (
-        f"{escaped(f'{about}: {table.name}')}. Bold: best of its column, or not significantly worse; "
-        rf"$\pm$: half of the 95\,\% interval, where there is one."
+        f"{escaped(f'{about}: {table.name}')}. {said}" + r"$\pm$: half of the 95\,\% interval, where there is one."
     )
     if any(cell.crossed_out for line in table.lines for cell in line.cells):
         caption += r" $^{\ast}$: a control did not hold, and the number can be compared with no other."
@@ -141,7 +143,14 @@ def _line(line: TableLine) -> str:
     cells = [escaped(line.row) + (f" = {escaped(line.same_as)}" if line.same_as else "")]
     for cell in line.cells:
         text = escaped(cell.text) or "missing"
-        text = rf"\textit{{{text}}}$^{{\ast}}$" if cell.crossed_out else rf"\textbf{{{text}}}" if cell.best else text
+        text = (
+            rf"\textit{{{text}}}$^{{\ast}}$"
+            if cell.crossed_out
+            else rf"\textbf{{{text}}}"
+            if cell.mark == "best"
+            else text
+        )
+        text += rf"\textsuperscript{{{escaped(cell.sign)}}}" if cell.sign and not cell.crossed_out else ""
         text += rf" {{\scriptsize $\pm$ {escaped(cell.spread)}}}" if cell.spread else ""
         beside = "; ".join(filter(None, (cell.present, cell.unanswered)))
         cells.append(text + (rf" {{\scriptsize {escaped(beside)}}}" if beside else ""))

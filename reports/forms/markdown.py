@@ -10,9 +10,10 @@ from reports.comparable import NOT_COMPARABLE
 from reports.formats import commits, number, p_text, shown_unit
 from reports.input import ReportInput
 from reports.page import agreement, inversions, missing
-from reports.page.tables import PrintedTable, TableLine, printed
+from reports.page.tables import PrintedTable, TableLine, marks_note, printed
 from reports.ranking import ranking
 from reports.scoreboard import headlines
+from reports.statistics.best import BestRows
 from reports.statistics.intervals import LEVEL
 
 MOST_ABSENT = 30
@@ -83,12 +84,11 @@ def _best(analysis: Analysis) -> list[str]:
         first = order[0]
         limits = analysis.limits(name, first)
         interval = "" if limits is None else f" ({_to(*limits, column.decimals)})"
-        alike = [escaped(row) for row in order[1:] if row in best]
         unit = f" {escaped(shown_unit(column.unit))}" if column.unit else ""
         lines.append(
             f"**{escaped(column.branch)}**, {escaped(column.name)}: {escaped(first)} has the best mean, "
             f"{number(means[first], column.decimals)}{unit}{interval}, of {len(means)} rows"
-            + (f"; not significantly worse: {', '.join(alike)}." if alike else ".")
+            f"{_shown_of(analysis, order, best)}."
         )
     crossed = () if analysis.crossed_out is None else analysis.crossed_out.violations
     for violation in crossed:
@@ -104,6 +104,18 @@ def _best(analysis: Analysis) -> list[str]:
         else " and seeds."
     )
     return [list_md(lines), said if kinds else "There are no intervals: no row has two cases of one metric."]
+
+
+def _shown_of(analysis: Analysis, order: Sequence[str], best: BestRows) -> str:
+    """What is shown of the best of these rows; empty of a single one."""
+    distinct = dict.fromkeys(analysis.computed_by[row] for row in order)
+    if len(distinct) < 2:
+        return ""
+    if not best.is_shown:
+        return "; no row is shown to be worse"
+    if len(best.rows) == 1:
+        return f"; every row but {escaped(*best.rows)} is shown to be worse"
+    return f"; not shown to be worse, as others are: {', '.join(escaped(row) for row in order if row in best.rows)}"
 
 
 def _findings(heading: str, analysis: Analysis) -> list[str]:
@@ -148,11 +160,17 @@ def _tables(heading: str, analysis: Analysis) -> list[str]:
     tables = [printed(analysis, name) for name in analysis.tables]
     if not tables:
         return []
+    note = marks_note(analysis, tables)
     about = (
-        "Mean ± half of its interval; bold: best of its column, or not significantly worse. k/N: values present. "
+        f"Mean ± half of its interval; {f'{escaped(note)}. ' if note else ''}k/N: values present. "
         "Crossed out: a control did not hold, so that the number can be compared with no other."
     )
-    return [heading, about, *(part for table in tables for part in (f"### {escaped(table.name)}", _table(table)))]
+    parts = [part for table in tables for part in (f"### {escaped(table.name)}", _table(table), _sentence(table.note))]
+    return [heading, about, *filter(None, parts)]
+
+
+def _sentence(note: str) -> str:
+    return f"{escaped(note[:1].upper() + note[1:])}." if note else ""
 
 
 def _table(table: PrintedTable) -> str:
@@ -171,7 +189,9 @@ def _line(line: TableLine) -> list[str]:
     cells = [escaped(line.row) + (f" = {escaped(line.same_as)}" if line.same_as else "")]
     for cell in line.cells:
         text = cell.text or "missing"
-        text = (f"**{text}**" if cell.best else text) + (f" ±{cell.spread}" if cell.spread else "")
+        text = (f"**{text}**" if cell.mark == "best" else f"{text}{escaped(cell.sign)}") + (
+            f" ±{cell.spread}" if cell.spread else ""
+        )
         text = f"~~{text}~~" if cell.crossed_out else text
         beside = "; ".join(filter(None, (cell.present, cell.unanswered)))
         cells.append(text + (f" [{beside}]" if beside else ""))

@@ -11,6 +11,7 @@ from reports.figures.ranking import MOST_ROWS, drawn_rows, ranking_chart
 from reports.figures.style import FamilyLook
 from reports.formats import number
 from reports.input import ReportInput
+from reports.marks import explained
 from reports.page.data_links import Behind
 from reports.page.frames import Frames, frames_of
 from reports.page.shown import shown_rows
@@ -99,7 +100,9 @@ def _caption(analysis: Analysis, found: Ranking) -> str:
     )
     bars = f" Bars: 95 % intervals {over}." if any(branch.limits for branch in found.branches) else ""
     thick = " Thick: surely ordered differently." if found.sure else ""
-    return f"{text}.{bars} Filled on {last}: best, or not significantly worse.{thick}"
+    marks = {mark for row in found.last.order if (mark := found.best.mark(row))}
+    filled = "".join(f" {line}." for line in explained(marks, dict.fromkeys(marks, f"What is filled on {last}")))
+    return f"{text}.{bars}{filled}{thick}"
 
 
 def behind(found: Ranking) -> Behind:

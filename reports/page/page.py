@@ -64,6 +64,12 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
     ranked, made = ranking(analysis), source_lines(given, analysis)
     judged, sized = analysis.instruments, frontier(analysis)
     chosen = filters.filters(analysis, given.seeds)
+    shown = [tables.printed(analysis, name) for name in analysis.tables]
+    every = [
+        tables.every_metric(analysis, b)
+        for b in (*scoring.names, *(branch.name for branch in scoring.unranked))
+        if any(m.startswith(f"{b}/") for m in analysis.means)
+    ]
     html = environment.get_template("report.html.j2").render(
         against=None if against is None else against_part(against),
         filters=chosen,
@@ -107,17 +113,14 @@ def page(given: ReportInput, analysis: Analysis, against: ResultsComparison | No
         group_curves=groups.curves_parts(analysis, figures.looks_of_rows(analysis, looks)),
         group_falls=groups.falls_parts(analysis),
         scale=scale_part(analysis, figures.looks_of_rows(analysis, looks)),
-        tables=[tables.printed(analysis, name) for name in analysis.tables],
+        tables=shown,
+        marks_note=tables.marks_note(analysis, [*shown, *every]),
         without_rows=[
             (name, rows)
             for name, rows in analysis.lacking.items()
             if all(name != printed.partition("/")[0] for printed in analysis.tables)
         ],
-        every=[
-            tables.every_metric(analysis, b)
-            for b in (*scoring.names, *(branch.name for branch in scoring.unranked))
-            if any(m.startswith(f"{b}/") for m in analysis.means)
-        ],
+        every=every,
         agreement=agreement.lines(analysis),
         agreement_notes=agreement.limits_notes(analysis),
         instruments=judged,

@@ -21,6 +21,8 @@ class PublishedPart:
     caption: Markup
     findings: Sequence[Mapping[str, Any]]
     tables: Sequence[tables.PrintedTable]
+    marks: str
+    """What their marks mean."""
     agreement: Sequence[tuple[str, list[str]]]
     figures: Mapping[str, Markup]
     behind: Behind | None
@@ -31,11 +33,13 @@ class PublishedPart:
 def published_part(given: PublishedTables, published: Analysis, looks: Mapping[str, FamilyLook]) -> PublishedPart:
     """The section; `published` is the analysis of `given`."""
     drawn = figures.of_contrast(published, figures.looks_of_rows(published, looks))
+    shown = [tables.printed(published, name) for name in published.tables]
     return PublishedPart(
         source=given.source,
         caption=Markup(given.caption),
         findings=published.findings,
-        tables=[tables.printed(published, name) for name in published.tables],
+        tables=shown,
+        marks=tables.marks_note(published, shown),
         agreement=agreement.lines(published),
         figures={name: Markup(svg) for name, svg in drawn.items()},
         behind=figure_data.of_branches(published, "published"),

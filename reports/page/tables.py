@@ -3,13 +3,16 @@
 import heapq
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from reports.analysis import Analysis
 from reports.formats import decimals_of, number, shown_unit
+from reports.marks import PRINTED, Mark, explained, printed_sign_of, test_of, too_few
+from reports.ranking import best_of, layouts_of
 from reports.spec import Better
 from reports.statistics.scores import bundle_name, score_parts
+from reports.statistics.table import Table
 
 MOST_COMPARED = 150
 """Differences of pairs of rows that the page shows of a table."""
@@ -37,13 +40,19 @@ class TableCell:
 
     text: str
     spread: str = ""
-    best: bool = False
+    mark: Mark = ""
+    """Print is bold where it is `best`."""
     present: str = ""
     """`k/N` where values are missing, with the mean and interval of the complete block; else empty."""
     unanswered: str = ""
     """`34.1 to 36.2 with 2 unanswered`: the mean with them at worst and at best; empty: every case was answered."""
     crossed_out: bool = False
     """Whether it rests on a control that did not hold."""
+
+    @property
+    def sign(self) -> str:
+        """What stands behind the number for its mark; empty where that is bold print, or none."""
+        return printed_sign_of(self.mark)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +74,44 @@ class PrintedTable:
     """(branch, how many columns)."""
     lines: Sequence[TableLine]
     references: Sequence[TableLine]
-    """Ceiling and floor, printed beneath: none of them is ever best."""
+    """Ceiling and floor, printed beneath: none of them is ever marked."""
     outside: Sequence[str]
     """Rows of the table that are not in this profile."""
     expected: str
     """How many values a complete cell is a mean of, for the caption."""
+    note: str
+    """On which branches there are too few units to show a difference; empty: there are enough."""
+
+    @property
+    def marks(self) -> set[Mark]:
+        """Those that occur."""
+        return {cell.mark for line in self.lines for cell in line.cells if cell.mark}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Marks:
+    """Of a column."""
+
+    of: Mapping[str, Mark] = field(default_factory=dict)
+    """Row -> its mark."""
+    shared: int = 0
+    """Units that most two rows share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bundle:
+    """The column of a bundle."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    marks: _Marks = field(default_factory=_Marks)
+
+
+def marks_note(analysis: Analysis, shown: Sequence[PrintedTable]) -> str:
+    """What the marks of these tables mean; empty without marks."""
+    lines = explained((mark for table in shown for mark in table.marks), PRINTED)
+    if lines and analysis.panels:
+        lines.append(test_of(analysis.spec.words.units, analysis.seeds))
+    return "; ".join(lines)
 
 
 def branches_of(analysis: Analysis) -> list[str]:
@@ -112,7 +154,7 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
         if own and bundled is not None and branch == bundled.name:
             title = bundle_name(bundled, analysis.means.keys()).removeprefix(f"{branch}_")
             columns.append(PrintedColumn(branch=branch, metric=BUNDLE, name=title, unit="", better="high"))
-    bundle = {} if bundled is None else {row: table.score(bundled.name, row) for row in table.names}
+    bundle = _Bundle() if bundled is None else _bundle(analysis, table, bundled.name)
     outside = analysis.lacking.get(name.partition("/")[0], ())
     return _printed(analysis, name, list(table.names), columns, bundle, outside)
 
@@ -120,7 +162,7 @@ def printed(analysis: Analysis, name: str) -> PrintedTable:
 def every_metric(analysis: Analysis, branch: str) -> PrintedTable:
     """All rows and all metrics of one branch."""
     rows = [row.label for row in analysis.rows if not row.reference]
-    return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), {})
+    return _printed(analysis, branch, rows, columns_of(analysis, branch, every=True), _Bundle())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +193,7 @@ def _printed(
     name: str,
     rows: Sequence[str],
     columns: Sequence[PrintedColumn],
-    bundle: Mapping[str, float],
+    bundle: _Bundle,
     outside: Sequence[str] = (),
 ) -> PrintedTable:
     computed = analysis.computed_by
@@ -164,15 +206,15 @@ def _printed(
         for name, _, at in [row.label.partition("/")]
         if row.reference and at in axes and (beneath is None or name in beneath)
     ]
-    grid = {row: [_value(analysis, column, row, bundle) for column in columns] for row in (*rows, *references)}
-    best = [_best(analysis, column, rows, {row: grid[row][i] for row in rows}) for i, column in enumerate(columns)]
+    grid = {row: [_value(analysis, column, row, bundle.scores) for column in columns] for row in (*rows, *references)}
+    marks = [_marks(analysis, column, rows, bundle) for column in columns]
     lines = [
         TableLine(
             row=row,
             same_as=computed[row] if computed[row] != row else "",
             cells=[
-                _cell(analysis, column, row, value, bundle, is_best=row in best[i])
-                for i, (column, value) in enumerate(zip(columns, grid[row], strict=True))
+                _cell(analysis, column, row, value, bundle.scores, own.of.get(row, ""))
+                for column, own, value in zip(columns, marks, grid[row], strict=True)
             ],
         )
         for row in (*rows, *references)
@@ -187,24 +229,36 @@ def _printed(
         references=lines[len(rows) :],
         outside=outside,
         expected=" or ".join(map(str, expected)),
+        note=_note(analysis, columns, marks),
     )
 
 
-def _best(
-    analysis: Analysis, column: PrintedColumn, rows: Sequence[str], values: Mapping[str, float | None]
-) -> frozenset[str]:
-    """The rows that are marked: for a metric those of `best_rows`; of a bundle, which has no interval, the largest.
+def _bundle(analysis: Analysis, table: Table, branch: str) -> _Bundle:
+    best = best_of(analysis, table, branch, layouts_of(analysis, table, branch))
+    marks = _Marks(of={row: best.mark(distinct) for row, distinct in table.names.items()}, shared=best.scenes)
+    return _Bundle(scores={row: table.score(branch, row) for row in table.names}, marks=marks)
 
-    None in a column that tells what a score is made of (`BranchSpec.beside`): more of it need not be better.
+
+def _marks(analysis: Analysis, column: PrintedColumn, rows: Sequence[str], bundle: _Bundle) -> _Marks:
+    """The marks of a column; none in one that tells what a score is made of (`BranchSpec.beside`).
+
+    More of such a number need not be better.
     """
-    branch, _, metric = column.metric.partition("/")
-    if metric in analysis.scoring.of(branch).beside:
-        return frozenset()
-    if column.metric in analysis.panels:
-        return analysis.best(column.metric, rows, column.better)
-    there = [value for value in values.values() if value is not None]
-    first = (max if column.better == "high" else min)(there) if there else None
-    return frozenset(row for row, value in values.items() if value is not None and value == first)
+    if column.metric == BUNDLE:
+        return bundle.marks
+    if column.metric.partition("/")[2] in analysis.scoring.of(column.branch).beside:
+        return _Marks()
+    best = analysis.best(column.metric, rows, column.better)
+    return _Marks(of=analysis.marks(best, rows), shared=best.scenes)
+
+
+def _note(analysis: Analysis, columns: Sequence[PrintedColumn], marks: Sequence[_Marks]) -> str:
+    """On which branches with marks there are too few units to show a difference; of published means nothing is said."""
+    shared: dict[str, int] = {}
+    for column, own in zip(columns, marks, strict=True):
+        if analysis.panels and any(own.of.values()):
+            shared[column.branch] = max(own.shared, shared.get(column.branch, 0))
+    return too_few(shared, analysis.spec.words.units)
 
 
 def _value(analysis: Analysis, column: PrintedColumn, row: str, bundle: Mapping[str, float]) -> float | None:
@@ -219,14 +273,13 @@ def _cell(
     row: str,
     value: float | None,
     bundle: Mapping[str, float],
-    *,
-    is_best: bool,
+    mark: Mark,
 ) -> TableCell:
     if column.metric == BUNDLE and row not in bundle:
         return TableCell(text="–")  # a bundle is a place among the rows of a table, and a reference row has none
     if column.metric == BUNDLE:
         comparable = analysis.is_comparable(column.branch, row)
-        return TableCell(text=number(value, 2) if comparable else "–", best=is_best)
+        return TableCell(text=number(value, 2) if comparable else "–", mark=mark)
     decimals, shown = decimals_of(analysis.spec, column.metric.split("/", 1)[1]), analysis.shown(column.metric, row)
     present = ""
     if column.metric in analysis.panels:
@@ -245,7 +298,7 @@ def _cell(
     return TableCell(
         text=number(value, decimals),
         spread=spread,
-        best=is_best,
+        mark=mark,
         present=present,
         unanswered=unanswered,
         crossed_out=crossed,

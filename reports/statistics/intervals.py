@@ -313,16 +313,17 @@ def largest_blocks(present: Sequence[Bools]) -> tuple[list[Bools], Bools]:
         tried: Iterable[Sequence[int]] = (partial[:count] for count in range(len(partial) + 1))
     else:
         tried = (chosen for count in range(len(partial) + 1) for chosen in itertools.combinations(partial, count))
-    best = (-1, -1, -1)
-    found = ([np.zeros(len(one), np.bool_) for one in present], np.zeros(len(whole), np.bool_))
-    for chosen in tried:
-        seeds: Bools = np.array([whole[seed] or seed in chosen for seed in range(len(whole))])
-        scenes: list[Bools] = [np.asarray(one[:, seeds].all(axis=1)) for one in present]
-        fewest = min(int(one.sum()) for one in scenes)
-        size = (max(0, fewest - 1) * (int(seeds.sum()) - 1), fewest, int(seeds.sum()))
-        if seeds.any() and fewest and size > best:
-            best, found = size, (scenes, seeds)
-    return found
+    # Every set of seeds at once, (sets, seeds), and the scenes that each of them leaves, (scenes, sets).
+    seeds = np.array([[whole[seed] or seed in chosen for seed in range(len(whole))] for chosen in tried])
+    left = [(~one).astype(np.float64) @ seeds.T.astype(np.float64) == 0.0 for one in present]
+    fewest = np.min([one.sum(axis=0) for one in left], axis=0)
+    counts = seeds.sum(axis=1)
+    size = (np.maximum(0, fewest - 1) * (counts - 1) * (fewest.max() + 1) + fewest) * (len(whole) + 1) + counts
+    size = np.where((counts > 0) & (fewest > 0), size, -1)
+    best = int(size.argmax())
+    if size[best] < 0:
+        return [np.zeros(len(one), np.bool_) for one in present], np.zeros(len(whole), np.bool_)
+    return [np.asarray(one[:, best]) for one in left], np.asarray(seeds[best])
 
 
 def interval_or_none(values: Floats) -> Interval | None:

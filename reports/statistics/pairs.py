@@ -4,7 +4,8 @@ The same numbers as `intervals.interval_of_sum` of every pair, with the scatter 
 (`seed_scatter.py`), worked out for all pairs at once.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -30,6 +31,8 @@ class RowPairs:
     error: Floats
     """Standard error; 0: the difference is the same everywhere."""
     freedom: Floats
+    scenes: npt.NDArray[np.int_]
+    """Scenes that both rows have in all of these seeds."""
     seeds: npt.NDArray[np.int_]
     """Seeds that both rows have; with one, the error is over scenes only."""
 
@@ -44,27 +47,37 @@ class RowPairs:
         return p
 
 
-def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads: Floats | None = None) -> RowPairs:
+def row_pairs(
+    layouts: Mapping[str, Floats],
+    pool: Sequence[Floats] = (),
+    loads: Floats | None = None,
+    against: Collection[str] | None = None,
+) -> RowPairs:
     """Compare every row with every other.
 
     Args:
         layouts: row -> (scenes, seeds) of one score, NaN is missing; all of one shape.
         pool: the rows whose scatter over seeds is pooled, as `layouts`; by default those of `layouts`.
         loads: (rows, rows of the pool), where layouts are sums of rows: how often each row of the pool is in each.
+        against: pairs without one of these rows are left out where that saves time; None: none is.
     """
     rows = tuple(layouts)
     shape = (len(rows), len(rows))
     mean, error, freedom = (np.full(shape, np.nan) for _ in range(3))
-    seeds = np.zeros(shape, dtype=np.int_)
+    scenes, seeds = (np.zeros(shape, dtype=np.int_) for _ in range(2))
     values = np.stack(list(layouts.values())) if rows else np.zeros((0, 2, 1))
     pooled = np.stack(pool) if pool else values
     sizes = np.full(shape, 2.0) if loads is None else cdist(loads, loads, "sqeuclidean")
     present = np.isfinite(values)
+    gaps: Floats = (~np.isfinite(pooled)).reshape(len(pooled), math.prod(pooled.shape[1:])).astype(np.float64)
     kinds: dict[bytes, list[int]] = {}
     for i, mask in enumerate(present):
         kinds.setdefault(mask.tobytes(), []).append(i)
-    for own, other in combinations_with_replacement(kinds.values(), 2):
-        block = _block(present[own[0]] & present[other[0]], pooled)
+    wanted = [against is None or any(rows[i] in against for i in members) for members in kinds.values()]
+    for (own, is_wanted), (other, is_too) in combinations_with_replacement(zip(kinds.values(), wanted, strict=True), 2):
+        if not (is_wanted or is_too):
+            continue
+        block = _block(present[own[0]] & present[other[0]], pooled, gaps)
         if block.scenes.sum() < 2 or not block.seeds.any():
             continue
         sides = [values[members][:, block.scenes][:, :, block.seeds] for members in (own, other)]
@@ -72,11 +85,13 @@ def row_pairs(layouts: Mapping[str, Floats], pool: Sequence[Floats] = (), loads:
         found = _differences(sides[0], sides[1], block.scatter, sizes[at])
         for one, part in zip((mean, error, freedom), found, strict=True):
             one[at], one[back] = part, (-part.T if one is mean else part.T)
+        scenes[at] = scenes[back] = block.scenes.sum()
         seeds[at] = seeds[back] = block.seeds.sum()
     for one in (mean, error, freedom):
         np.fill_diagonal(one, np.nan)
-    np.fill_diagonal(seeds, 0)
-    return RowPairs(rows=rows, mean=mean, error=error, freedom=freedom, seeds=seeds)
+    for count in (scenes, seeds):
+        np.fill_diagonal(count, 0)
+    return RowPairs(rows=rows, mean=mean, error=error, freedom=freedom, scenes=scenes, seeds=seeds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +103,11 @@ class _Block:
     scatter: SeedScatter | None
 
 
-def _block(present: Bools, pooled: Floats) -> _Block:
+def _block(present: Bools, pooled: Floats, gaps: Floats) -> _Block:
+    """The block of two rows; `gaps`: (rows of the pool, scenes × seeds), 1 where a value is missing."""
     scenes, seeds = largest_block(present)
-    cells = pooled[:, scenes][:, :, seeds]
-    whole = cells[np.isfinite(cells).all(axis=(1, 2))]
+    has_all = gaps @ np.outer(scenes, seeds).ravel() == 0.0
+    whole = pooled[has_all][:, scenes][:, :, seeds]
     scatter = seed_scatter([whole.mean(axis=1)]) if whole.size else None
     return _Block(scenes=scenes, seeds=seeds, scatter=scatter)
 

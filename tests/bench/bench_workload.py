@@ -1,4 +1,4 @@
-"""The workload of the benchmarks: one stage, of which nothing but one optimiser step is left."""
+"""The workload of the benchmarks: a stage of which one optimiser step is left, and one of which nothing is."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,10 @@ class Step(Row):
 
 WORKLOAD = Workload(
     name="bench",
-    stages=(StageSpec(name="data", module="one_step", sections=("data",)),),
+    stages=(
+        StageSpec(name="data", module="one_step", sections=("data",)),
+        StageSpec(name="idle", module="one_import", sections=("data",)),
+    ),
     controls=Controls,
     branches=Branches,
     families=(Step,),

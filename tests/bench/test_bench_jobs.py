@@ -34,12 +34,10 @@ MANY_LIGHT = 402
 WHAT = "a job of one optimiser step"
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> float:
-    """Seconds a job of the Ray backend."""
-    folder = tmp_path_factory.mktemp("ours")
-    spec = {"spec": WORKLOAD.by_name["data"], "workload": "bench_workload"}
-    jobs = [replace(make_job("data", f"data/{n}"), config={"data": {"n": n}}, **spec) for n in range(JOBS)]
+def of_ours(folder: Path, stage: str, *, tell_start: bool = False) -> float:
+    """Seconds a job of the Ray backend; `stage`: of `bench_workload`."""
+    spec = {"spec": WORKLOAD.by_name[stage], "workload": "bench_workload"}
+    jobs = [replace(make_job("data", f"{stage}/{n}"), config={"data": {"n": n}}, **spec) for n in range(JOBS)]
     plan = make_plan(jobs)
     store = FilesStore(folder / "store")
     location = StoreLocation(folder=str(folder / "store"))
@@ -47,11 +45,22 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> float:
     began = time.perf_counter()
     backend = RayBackend(BackendContext(home=folder, store=location, server=server), RaySettings())
     backend.hosts()
-    say("start of Ray and a warm host", time.perf_counter() - began, group="jobs")
+    if tell_start:
+        say("start of Ray and a warm host", time.perf_counter() - began, group="jobs")
     outcome = drive(plan, folder, store, backend)
     assert outcome.exit_code == 0
     commits = [store.read(fingerprint) for fingerprint in store.commits()]
     return (max(c.ended for c in commits) - min(c.started for c in commits)) / JOBS
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds a job of one step."""
+    return of_ours(tmp_path_factory.mktemp("ours"), "data", tell_start=True)
+
+
+def test_a_job_that_computes_nothing(tmp_path: Path) -> None:
+    say("a job that has imported torch", of_ours(tmp_path, "idle"), group="jobs")
 
 
 def each(seconds: Callable[[int], float], many: int = MANY) -> float:

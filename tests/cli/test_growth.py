@@ -141,3 +141,6 @@ def test_disk_that_is_added_is_that_of_what_is_missing(rehearsal: Rehearsal) -> 
     assert added_disk_line({"weights": 3 << 20, "videos": 5 << 30}) == (
         "disk: what is new takes 5 GiB: weights 3 MiB, videos 5 GiB"
     )
+    assert added_disk_line({"videos": 5 << 30}, 0.5) == (
+        "disk: what is new takes 5 GiB: videos 5 GiB; of all videos `gc` keeps 0.5 GiB (keep_videos_gib)"
+    )

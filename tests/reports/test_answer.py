@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from made_input import made_input, without_figures
 from small_report import FLOOR, small_study
@@ -16,8 +15,7 @@ from reports.page.page import page
 from reports.page.tables import every_metric, printed
 from reports.page.tiles import tiles
 from reports.ranking import ranking
-from reports.spec import ReferenceSpec, ReportSpec
-from reports.statistics.best import not_surely_worse
+from reports.spec import BranchSpec, ReferenceSpec, ReportSpec, ScorePart
 
 
 def said(given: ReportInput) -> list[str]:
@@ -177,15 +175,23 @@ def test_equal_rows_are_tied_and_not_ordered_alike() -> None:
     )
 
 
-def test_equal_rows_are_seldom_called_worse_than_the_one_that_happens_to_be_best() -> None:
-    draws = np.random.Generator(np.random.Philox(key=7))
-    wrong = 0
-    for _ in range(40):
-        seeds, cells = draws.standard_normal((16, 1, 5)), draws.standard_normal((16, 32, 5))
-        layouts = {f"r{n}": one for n, one in enumerate(seeds + cells)}
-        order = sorted(layouts, key=lambda row: -float(layouts[row].mean()))
-        wrong += len(not_surely_worse(order, layouts, 2)) < len(layouts)
-    assert wrong <= 4, "of 40 studies, 2 are expected at most"
+def test_where_no_difference_can_be_shown_the_answer_says_why() -> None:
+    made = small_study(NEAR, FAR)
+    given = replace(made, values=[v for v in made.values if v.case in {f"case-{scene}" for scene in range(5)}])
+    assert said(given)[0].endswith(
+        "none of the others is significantly worse; too few cases to show that a row is worse: 5 of far (6 are needed)."
+    )
+
+
+def test_of_equal_rows_none_is_best_because_it_leads_in_every_part_of_a_bundle() -> None:
+    """The bundle of the best and the worst row is 1 and 0, whatever the noise: it says nothing of a difference."""
+    level = {"plain": 50.0, "a": 50.0, "b": 50.0, **FLOOR}
+    made = small_study(level, level, seeds=(0,))
+    bundle = BranchSpec(name="far", score=(ScorePart(metric="points"), ScorePart(metric="more")))
+    spec = replace(made.spec, branches=(made.spec.branches[0], bundle))
+    given = replace(made, spec=spec, values=[*made.values, *(replace(v, metric="more") for v in made.values)])
+    found = ranking(analyse(given))
+    assert found is not None and not found.best.is_shown and found.last.metric == ""
 
 
 def test_a_metric_of_reference_rows_alone_is_not_absent_from_the_others() -> None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from made_input import made_input, without_figures
 from second_study import second_study
+from small_report import FLOOR, small_study
 
 from reports.analysis import Analysis, analyse
 from reports.columns import columns
@@ -63,7 +64,12 @@ def test_the_markdown_has_answer_findings_tables_and_what_is_missing(given: Repo
     assert "points:mask" not in text and "(points)" in text
     assert "| spatial-masked | 0 | train | failed | out of memory at micro-batch 1: activation" in text
     assert "| memory.masked | spatial-masked |" in text
-    assert re.search(r"^\| context-k20 \| .*\*\*\d+\.\d\d\*\* ±\d", text, flags=re.M)
+    assert re.search(r"^\| context-k20 \| .* \d+\.\d\d\^ ±\d", text, flags=re.M)
+    assert (
+        "; ^ is the best mean, and no more: no row is shown to be worse; worse: paired over scenes and seeds, Holm"
+        in text
+    )
+    assert "\n\nToo few scenes to show that a row is worse: 3 of replay" in text
     assert text == report_md(given, analysis)
 
 
@@ -74,7 +80,7 @@ def test_every_table_of_the_markdown_has_as_many_cells_in_each_line(hostile: Rep
     assert escaped("a|b\n*c* <d>") == r"a\|b \*c\* \<d\>"
 
 
-def test_latex_escapes_names_and_marks_the_best(given: ReportInput, analysis: Analysis) -> None:
+def test_latex_escapes_names_and_marks_the_best_mean(given: ReportInput, analysis: Analysis) -> None:
     files = latex_files(given, analysis)
     assert set(files) == {"families.tex", "spatial.tex", "compression.tex", "state-space.tex", "context.tex", "all.tex"}
     context = files["context.tex"]
@@ -82,9 +88,25 @@ def test_latex_escapes_names_and_marks_the_best(given: ReportInput, analysis: An
     columns = len(re.search(r"\\begin\{tabular\}\{l(r+)\}", context)[1])  # type: ignore[index]
     [line] = re.findall(r"^context-\{\}k20 .*\\\\$", context, flags=re.M)
     assert line.count("&") == columns
-    assert re.search(r"\\textbf\{\d+\.\d\} \{\\scriptsize \$\\pm\$ \d", line)
+    assert re.search(r" \d+\.\d\\textsuperscript\{\\textasciicircum\{\}\} \{\\scriptsize \$\\pm\$ \d", line)
+    assert (
+        r"\textasciicircum{} is the best mean, and no more: no row is shown to be worse; worse: paired over" in context
+    )
     assert r"rf\_distance $\downarrow$" in context
     assert r"\input{families.tex}" in files["all.tex"]
+
+
+def test_the_best_is_bold_and_what_may_be_best_has_a_sign() -> None:
+    means = {"plain": 20.0, "a": 45.0, "b": 60.0, **FLOOR}
+    analysis = analyse(replace(small_study(means, {**means, "a": 60.2}), tables={"all": ["plain", "a", "b"]}))
+    text = report_md(given := small_study(means, means), analysis)
+    note = "bold is the best: every other row is shown to be worse; ? may be the best: it is not shown to be worse"
+    assert note in text and "; worse: paired over cases and seeds, Holm within the column, p \\< 0.05. k/N" in text
+    assert re.search(r"^\| b \| \*\*\d\d\.\d\*\* ±\d\.\d \| \d\d\.\d\? ±\d\.\d \|$", text, flags=re.M)
+    assert "has the best mean" in text and "; every row but b is shown to be worse." in text
+    table = latex_files(given, analysis)["all-table.tex"]
+    assert re.search(r"^b & \\textbf\{\d\d\.\d\} .* & \d\d\.\d\\textsuperscript\{\?\} ", table, flags=re.M)
+    assert f"Bold{note[4:]}" in table.replace("{}", "")
 
 
 def test_no_character_of_a_name_is_latex() -> None:

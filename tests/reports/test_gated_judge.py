@@ -87,7 +87,7 @@ def test_the_page_names_the_gated_judge_with_the_share_that_left_beside_it(given
 def test_no_row_of_a_table_is_best_in_what_the_headline_is_made_of(given: ReportInput) -> None:
     """A camera that turns 1.3 times as far as commanded is not better than one that does as commanded."""
     table = printed(analyse(given), "families")
-    best = {i for line in table.lines for i, cell in enumerate(line.cells) if cell.best}
+    best = {i for line in table.lines for i, cell in enumerate(line.cells) if cell.mark}
     marked = {table.columns[i].metric for i in best}
     beside = {f"{branch}/{name}" for branch in ("loop", "return") for name in BESIDE}
     assert beside <= {column.metric for column in table.columns}
@@ -100,7 +100,7 @@ def test_the_table_of_scores_shows_what_the_headline_is_made_of(given: ReportInp
         f"{branch}/{name}" for branch in ("loop", "return") for name in ("camera_left", "camera_f", "judge", AT_MOST)
     ]
     assert board.others[STAYED, "return/camera_left"].mean == 0.0
-    assert not any(score.best for score in board.others.values())
+    assert not any(score.mark for score in board.others.values())
     text = scores_text(given, 80)
     assert max(map(len, text.splitlines())) <= 100
     blocks = [block.splitlines()[:2] for block in text.split("\n\n")[:3]]

@@ -96,12 +96,12 @@ def test_they_close_every_table_and_are_never_best(both):
     for table in [*(printed(analysis, name) for name in TABLES), every_metric(analysis, "return")]:
         assert [line.row for line in table.references] == list(BOUNDS)
         assert not {line.row for line in table.lines} & set(BOUNDS)
-        assert not any(cell.best for line in table.references for cell in line.cells)
+        assert not any(cell.mark for line in table.references for cell in line.cells)
         for i, column in enumerate(table.columns):
             if column.metric == "bundle":
                 assert [line.cells[i].text for line in table.references] == ["–", "–"]
             elif any(line.cells[i].text for line in table.lines):
-                assert any(line.cells[i].best for line in table.lines)
+                assert any(line.cells[i].mark for line in table.lines)
 
 
 def test_the_floor_tells_which_measures_reward_standing_still(both):

@@ -36,7 +36,8 @@ def test_a_table_needs_neither_matrix_nor_store(tmp_path: Path, capsys: pytest.C
     report("--source", "mine.csv.gz", "--json")
     found = json.loads(capsys.readouterr().out)
     assert (found["study"], found["profile"], found["seeds"]) == ("mine", "mine.csv.gz", [0, 1, 2])
-    assert found["columns"][0]["best"] == ["forest"]
+    assert found["columns"][0]["marks"] == {"forest": "best mean"}, "four cases show nothing"
+    assert found["columns"][0]["best"] == ["forest", "tree"]
     assert found["controls"]["fingerprint"] == ""
     made = tmp_path / "home" / "report-of-mine"
     page = (made / "index.html").read_text(encoding="utf-8")

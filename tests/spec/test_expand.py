@@ -1,6 +1,6 @@
 """Cells: what each reads, which are one computation, and what names them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -106,3 +106,9 @@ def test_equal_sections_are_the_same_objects(matrix: Matrix) -> None:
     cells = expand(resolve_profile(matrix, "laptop", ["seeds=[0, 1, 2]"]))
     assert len({id(cell.controls["data"]) for cell in cells}) == 1
     assert len({id(cell.controls) for cell in cells}) == 6
+
+
+def test_every_cell_has_all_fields_and_none_besides(matrix: Matrix) -> None:
+    for cell in expand(resolve_profile(matrix, "laptop", [])):
+        assert list(vars(cell)) == [field.name for field in fields(cell)]
+        assert replace(cell) == cell

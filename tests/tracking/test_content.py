@@ -47,7 +47,7 @@ def report(means: dict[str, float | None]) -> dict[str, Any]:
         if entry["return/judge"]["mean"] is not None:
             entry["return/judge"]["high"] = entry["return/judge"]["mean"] + 1
     return {
-        "rows": rows, "columns": [{**COLUMN, "best": ["context-k5"]}], "intervals": "over scenes and seeds",
+        "rows": rows, "columns": [{**COLUMN, "marks": {"context-k5": "best"}}], "intervals": "over scenes and seeds",
         "findings": [{"statement": "More is better", "verdict": "supported", "effect": 2.0, "low": 1.0, "high": 3.0,
                       "unit": "points"}],
         "controls": {"fingerprint": "c" * 64, "deviations": [], "verdicts": [{"check": "steps", "verdict": "held"}]},
@@ -96,7 +96,8 @@ def test_the_description_of_a_study_has_ranking_findings_certificate_and_what_is
     states = dict.fromkeys(message["rows"]["context-k1"]["jobs"], "done")
     text = study_text(message, states, report({"context-k1": 4.0, "context-k5": 9.0}), {"report": "#/r"}, {})
     for part in (
-        "3/9 jobs done", "Best, or not significantly worse: **return**: context-k5.", "[report](#/r)",
+        "3/9 jobs done. **return**, best: context-k5.", "[report](#/r)",
+        "\\* is the best: every other row is shown to be worse. Worse: paired, Holm within the column, p < 0.05. In",
         "| 1 | context-k5 | 9.0 (8.0 to 10.0) \\* |", "| More is better | **supported** | 2 points | 1 to 3 |",
         "**held**: steps", "context-k20/0/return: failed",
     ):  # fmt: skip

@@ -141,6 +141,10 @@ class StageSpec:
     """Folder of the artifact with PNG files, one per case, for the report; `cases.json` may name the cases."""
     videos: str = ""
     """Folder of the artifact with MP4 files, named as the images, of some cases, for the report."""
+    kept_videos: str = ""
+    """Pattern (`fnmatch`) of the artifact's files that only later jobs read, such as the videos of its items, and that
+    `gc` may remove (`keep_videos_gib` in cluster files); a job that needs them has them made again. Empty: none.
+    """
     pointer: str = ""
     """File of the artifact to which the tracker logs only a link, because it is large."""
     global_batch: str = ""

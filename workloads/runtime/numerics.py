@@ -9,7 +9,6 @@ torch and NumPy are asked only where the job has imported them: a stage may need
 """
 
 import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.contract.json_files import read_object
+from workloads.runtime.blas import BLAS
 
 OVERRIDES: Mapping[str, str] = {
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "turns float32 matrix products into TF32",
@@ -75,7 +75,7 @@ def numerics(device: str) -> dict[str, Any]:
     """
     settings: dict[str, Callable[[], Any]] = {}
     if "numpy" in sys.modules:
-        settings["blas_numpy"] = _blas
+        settings["blas_numpy"] = BLAS.described
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         settings |= _of_torch(torch)
@@ -140,16 +140,6 @@ def _libraries(torch: Any) -> list[str]:
     told = torch.__config__.parallel_info().splitlines()
     words = ("Library", "OpenMP", "MKL-DNN", "oneDNN", "backend")
     return [line.strip() for line in told if any(word in line for word in words) and "get_" not in line]
-
-
-def _blas() -> list[str]:
-    """NumPy's BLAS: its version, the processor it has chosen kernels for, its threads."""
-    told: Any = importlib.import_module("threadpoolctl")
-    return sorted(
-        f"{one['internal_api']} {one['version']}, {one.get('architecture', 'any')}, threads {one['num_threads']}"
-        for one in told.threadpool_info()
-        if one["user_api"] == "blas"
-    )
 
 
 def _of_torch(torch: Any) -> dict[str, Callable[[], Any]]:

@@ -46,6 +46,8 @@ from typing import Any, NoReturn
 from workloads.contract.loading import load_workload
 from workloads.contract.request import DEFAULT_WORKLOAD, Rendezvous, read_request
 from workloads.contract.result import EXIT_BAD_INPUT, EXIT_ERROR
+from workloads.runtime.blas import BLAS
+from workloads.runtime.huge_pages import use_huge_pages
 from workloads.runtime.numerics import drop_overrides
 from workloads.runtime.run import run_request, versions
 
@@ -54,7 +56,7 @@ PR_SET_PDEATHSIG = 1
 READ_BYTES = 1 << 16
 MAX_DESCRIPTORS = 8  # of one line
 OF_EVERY_JOB = ("threadpoolctl",)
-"""Modules that `run_request` imports itself, once it knows what the stage computes with."""
+"""Modules that jobs import themselves, once it is known what their stage computes with."""
 
 
 @dataclass
@@ -204,8 +206,9 @@ def run_rank(message: Mapping[str, Any], listen: int | None) -> int:
     os.environ.clear()
     os.environ.update(message["env"])
     score = Path("/proc/self/oom_score_adj")
-    if int(score.read_text(encoding="ascii")) < OOM_SCORE:  # may be higher in a container, and not to be lowered
-        score.write_text(str(OOM_SCORE), encoding="ascii")
+    # utf-8, since any other encoding would be imported by each rank.
+    if int(score.read_text(encoding="utf-8")) < OOM_SCORE:  # may be higher in a container, and not to be lowered
+        score.write_text(str(OOM_SCORE), encoding="utf-8")
     gc.enable()
     try:
         request = read_request(Path(message["request"]))
@@ -282,10 +285,13 @@ def import_all(modules: Sequence[str]) -> None:
     if "deepspeed" in sys.modules:
         # Its shared-memory extension is compiled on first use, and a kill meanwhile leaves a lock behind for ever.
         sys.modules["deepspeed"].ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if "numpy" in sys.modules:
+        BLAS.find()
     torch = sys.modules.get("torch")
     assert torch is None or not torch.cuda.is_initialized(), "an import created a CUDA context, which no fork can use"
     gc.collect()
     gc.freeze()
+    use_huge_pages()
 
 
 def preload(workload: str, stages: Sequence[str] = ()) -> tuple[str, ...]:

@@ -6,18 +6,16 @@ is not. Of equal rows both are false, but for two: reading the spatial store cha
 the most efficient one on both branches.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from reports.findings import Material, findings
 from reports.statistics.agreement import kendall
-from reports.statistics.calibration.page import write_into
+from reports.statistics.calibration.command import calibration
 from reports.statistics.calibration.quantities import Outcome, Rate
 from reports.statistics.calibration.run import calibrate, progress_line
 from reports.statistics.calibration.worlds import FIRST, SECOND, CalibrationWorld, DrawnStudy
@@ -166,22 +164,14 @@ def too_often(rate: Rate) -> bool:
     return rate.quantity in (ANY, CHANCE) and rate.missed > allowed * rate.studies
 
 
-def main() -> int:
-    """Simulate, and write the table where one is asked for; 1: false verdicts are too frequent in some world."""
-    parser = argparse.ArgumentParser(prog="python -m workloads.study.calibration", description=__doc__)
-    parser.add_argument("--studies", type=int, default=STUDIES, help=f"of each world (default {STUDIES})")
-    parser.add_argument("--processes", type=int, default=2, help="side by side (default 2)")
-    parser.add_argument("--write", type=Path, help="page to put the table into, between its marks")
-    given = parser.parse_args()
-    found = calibrate(WORLDS, given.studies, given.processes, asked=verdicts_of, told=progress_line)
-    table = f"{given.studies} studies of each world.\n\n{markdown(found)}"
-    if given.write is not None:
-        write_into(given.write, table, MARKS)
-    print(f"\n{table}")
+def simulate(studies: int, processes: int) -> tuple[str, Sequence[str]]:
+    """The table, and what is false too often."""
+    found = calibrate(WORLDS, studies, processes, asked=verdicts_of, told=progress_line)
     often = [rate for rate in found if too_often(rate)]
-    for rate in often:
-        print(f"too often: {rate.quantity} in {rate.world}: {rate.missed} of {rate.studies}", file=sys.stderr)
-    return 1 if often else 0
+    return (
+        f"{studies} studies of each world.\n\n{markdown(found)}",
+        [f"{rate.quantity} in {rate.world}: {rate.missed} of {rate.studies}" for rate in often],
+    )
 
 
 def _panels(study: DrawnStudy) -> dict[str, Panel]:
@@ -224,4 +214,4 @@ def _share(scores: Floats) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(calibration("workloads.study.calibration", __doc__, STUDIES, MARKS, simulate))

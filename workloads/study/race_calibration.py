@@ -4,15 +4,13 @@ Rows, effects and variances are those of its twenty trained rows, against `conte
 scenes and three seeds; the variances as in `workloads/study/pilot.json` (`reports.statistics.power.pilot_variance`).
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
-from reports.statistics.calibration.page import write_into
+from reports.statistics.calibration.command import calibration
 from reports.statistics.calibration.races import RacedGrid, mistaken_too_often, race_rate, races_markdown
 from workloads.study.effects import RACE
 
@@ -77,22 +75,12 @@ RACES: tuple[RacedGrid, ...] = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, and write the table where one is asked for; 1: mistakes are too frequent in some grids."""
-    parser = argparse.ArgumentParser(prog="python -m workloads.study.race_calibration", description=__doc__)
-    parser.add_argument("--grids", type=int, default=GRIDS, help=f"of each kind (default {GRIDS})")
-    parser.add_argument("--write", type=Path, help="page to put the table into, between its marks")
-    given = parser.parse_args(arguments)
-    found = [race_rate(grid, given.grids) for grid in RACES]
-    table = f"{given.grids} grids of each kind; per cent.\n\n{races_markdown(found)}"
-    if given.write is not None:
-        write_into(given.write, table, MARKS)
-    print(f"\n{table}")
-    often = [rate for rate in found if mistaken_too_often(rate)]
-    for rate in often:
-        print(f"mistaken too often: {rate.name}: {rate.mistaken} of {rate.grids}", file=sys.stderr)
-    return 1 if often else 0
+def simulate(grids: int, _: int) -> tuple[str, Sequence[str]]:
+    """The table, and the grids with too many mistakes; in one process."""
+    found = [race_rate(grid, grids) for grid in RACES]
+    often = [f"mistakes in {rate.name}: {rate.mistaken} of {rate.grids}" for rate in found if mistaken_too_often(rate)]
+    return f"{grids} grids of each kind; per cent.\n\n{races_markdown(found)}", often
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(calibration("workloads.study.race_calibration", __doc__, GRIDS, MARKS, simulate))

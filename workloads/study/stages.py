@@ -187,6 +187,7 @@ STAGES = (
         files=(("strips", "*.png", 4), ("samples", "*.mp4", None)),
         images="strips",
         videos="samples",
+        kept_videos="frames/*",
         checks=(
             RecordCheck(record="commanded", depends=("data",), optional=True),
             RecordCheck(record="codec_weights", depends=("codec",), optional=True),

@@ -1,8 +1,9 @@
 """Garbage collection: results that nothing needs, leftovers of attempts, withdrawn and damaged files.
 
-`kept_results` says which results are kept. Of a completed job, the committed artifact is kept, and request, result, log
-and metrics of every attempt. A commit record is removed before its artifact and after everything made from it, so that
-after a crash every commit record still has its artifact and inputs.
+`kept_results` says which results are kept, `kept_videos` whose videos go nevertheless. Of a completed job, the
+committed artifact is kept, and request, result, log and metrics of every attempt. A commit record is removed before
+its artifact and after everything made from it, so that after a crash every commit record still has its artifact and
+inputs.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from orchestrator.backends.registry import backends
 from orchestrator.commands.gc.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
+from orchestrator.commands.gc.kept_videos import to_be_made_again, videos_to_remove
 from orchestrator.commands.refresh import OF_NO_PLAN, to_withdraw
 from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError
@@ -110,8 +112,13 @@ def find_garbage(
         open_ = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.open_attempts()}
         ended = {(attempt.fingerprint[:FOLDER_DIGITS], attempt.id) for attempt in ledger.attempts()} - open_
     stored = {_place(one): one for one in study.store.artifacts()}
-    found = [*_commits(study, kept, stored), *_uncommitted(study, open_, ended, stored.values()), *_put_aside(study)]
+    found = [
+        *_commits(study, kept, stored),
+        *_uncommitted(study, kept, open_, ended, stored.values()),
+        *_put_aside(study),
+    ]
     found += _attempts(study, kept, open_)
+    found += _videos(study, kept, stored)
     if not open_:  # else one may still use any copy of the code, and is adopted by its submission files
         found += [*_of_backends(study), *_code(study, kept)]
     number, size = study.store.old_versions() if old_versions else (0, 0)
@@ -201,18 +208,38 @@ def _commits(
         )
 
 
+def _videos(
+    study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]
+) -> Iterator[Garbage]:
+    """Videos beyond what the cluster file keeps; their commit records and all other files stay."""
+    for one in videos_to_remove(study, kept, stored):
+        commit = one.commit
+        there = stored.get((commit.stage, commit.fingerprint[:FOLDER_DIGITS], commit.attempt))
+        yield Garbage(
+            where=f"{'' if there is None else f'{there.where}/'}{one.pattern}",
+            what=f"videos (keep_videos_gib is {study.cluster.keep_videos_gib:g}): {commit.label}",
+            size=one.size,
+            remove=partial(study.store.remove_files, commit, [one.pattern]),
+        )
+
+
 def _uncommitted(
-    study: Study, open_: set[tuple[str, str]], ended: set[tuple[str, str]], stored: Iterable[StoredArtifact]
+    study: Study,
+    kept: KeptResults,
+    open_: set[tuple[str, str]],
+    ended: set[tuple[str, str]],
+    stored: Iterable[StoredArtifact],
 ) -> Iterator[Garbage]:
     """Artifacts without a commit record and without an open attempt that may write them.
 
     Another home that shares the store may be publishing one: of attempts that are not of this home, only age tells.
     """
     named, broken = _named(study)
+    again = to_be_made_again(study, kept)
     newest = math.inf if study.store.objects is None else time.time() - ABANDONED_S
     for one in stored:
         writer = one.digits, one.attempt
-        busy = writer in open_ or (writer not in ended and one.modified > newest)
+        busy = writer in open_ or writer in again or (writer not in ended and one.modified > newest)
         if _place(one) not in named and one.digits not in broken and not busy:
             yield Garbage(
                 where=one.where,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from orchestrator.errors import PlanError, StoreError
 from orchestrator.opening import plans_of_profiles
+from orchestrator.plan.job import Plan
 from orchestrator.schedule.ledger.database import NAME, Ledger
 from orchestrator.schedule.ledger.recorded_runs import RecordedRun, text_of
 from orchestrator.schedule.shared_runs import SharedRun, shared_runs
@@ -64,6 +65,8 @@ class KeptResults:
     """Number of the newest run of any file; 0: none is recorded."""
     forgettable: Sequence[int]
     """Runs of which nothing is left once the rest is removed, but for what another recorded run asked for."""
+    read: frozenset[str] = frozenset()
+    """Completed jobs that a job reads which is not done, in the plan or at the scale of a profile."""
     shared: Sequence[str] = ()
     """Keys of the runs of all homes that share the store."""
     forgettable_shared: Sequence[str] = ()
@@ -85,9 +88,9 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         PlanError: no run of a file in `made_by` is recorded.
         StoreError, LedgerError: the store or ledger cannot be read.
     """
-    needed = {job.fingerprint for job in study.plan.jobs.values()}
-    for plan in plans_of_profiles(study.matrix):  # a row outside every profile may have been asked for elsewhere
-        needed |= {job.fingerprint for job in plan.jobs.values()}
+    # A row outside every profile may have been asked for elsewhere.
+    plans = [study.plan, *plans_of_profiles(study.matrix)]
+    needed = {job.fingerprint for plan in plans for job in plan.jobs.values()}
     with Ledger.read(study.home / NAME) as ledger:
         runs = ledger.recorded_runs()
         asked = {run.number: ledger.asked_for(run.number) for run in runs}
@@ -126,12 +129,22 @@ def kept_results(study: Study, *, keep_days: float = KEEP_DAYS, made_by: Sequenc
         ],
         last=runs[-1].number if runs else 0,
         forgettable=[run.number for run in released if asked[run.number] & kept <= also],
+        read=_read_by_open_jobs(plans, committed),
         shared=[run.key for run in shared],
         forgettable_shared=[
             *(run.key for run in of_others if run.at <= others_since),
             *_superseded(own, study.matrix, named, since),
         ],
     )
+
+
+def _read_by_open_jobs(plans: Iterable[Plan], committed: frozenset[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for plan in plans:
+        for job in plan.jobs.values():
+            if job.fingerprint not in committed:
+                found |= {plan.jobs[need].fingerprint for need in job.inputs.values()}
+    return committed & found
 
 
 def _superseded(own: Sequence[SharedRun], matrix: Path, named: Collection[str], since: float) -> list[str]:

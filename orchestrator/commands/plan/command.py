@@ -92,7 +92,7 @@ def plan(
         for line in growth_lines(study.stage_growth(standings), grown=False):
             print(line)
         if added := study.added_disk(standings):
-            print(added_disk_line(added))
+            print(added_disk_line(added, study.cluster.keep_videos_gib))
         for line in resolution_lines(study.plan, study.home):
             print(line)
         if expected := forecast_text(study.forecast(standings), time.time()):

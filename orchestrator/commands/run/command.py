@@ -22,7 +22,7 @@ from orchestrator.commands.options import (
     YesOption,
     study_options,
 )
-from orchestrator.commands.refresh import Withdrawal, find_withdrawals, withdraw, withdrawals_text
+from orchestrator.commands.refresh import Withdrawal, find_made_again, find_withdrawals, withdraw, withdrawals_text
 from orchestrator.commands.run.budget import BudgetOptions, budget_arguments, idle_limit
 from orchestrator.commands.run.detach import FLAG, enter_background, start_detached
 from orchestrator.commands.run.race import Racing, run_race
@@ -122,6 +122,8 @@ def run(
     chosen |= {SETTINGS: recorded} if (recorded := recorded_settings(options.settings or ())) else {}
 
     def run_part(jobs: Collection[str]) -> FinishedRun:
+        if again := find_made_again(study, with_needs(study.plan, jobs)):
+            withdraw(study.home, study.store, again)
         return run_study(
             study,
             jobs,

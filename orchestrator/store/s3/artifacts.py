@@ -8,14 +8,25 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from orchestrator.errors import FULL, ArtifactMissing, StoreError
 from orchestrator.store.commits import FOLDER_DIGITS
 from orchestrator.store.location import cache_folder
-from orchestrator.store.manifest import NAME, REFRESH_HINT, matching, read_manifest, sha256_of, write_manifest
+from orchestrator.store.manifest import (
+    NAME,
+    REFRESH_HINT,
+    left,
+    matches,
+    matching,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
 from orchestrator.store.protocol import ManifestEntry, StoredArtifact
+from orchestrator.store.remade import with_times_of
 from orchestrator.store.s3.bucket import Bucket
 from orchestrator.store.s3.cache import Cache
 from orchestrator.store.s3.download import Incoming
@@ -23,6 +34,7 @@ from orchestrator.store.s3.multipart import Unfinished, abort_upload, unfinished
 from orchestrator.store.s3.objects import DamagedObject
 from orchestrator.store.s3.transfer import download_files, upload_folder
 from orchestrator.store.s3.work_folders import WorkFolders
+from workloads.contract.metrics import METRICS
 
 FOLDER = "artifacts"
 KEPT_MANIFESTS = 64
@@ -48,16 +60,27 @@ class ArtifactFiles:
         """The folder on this machine into which an attempt writes, created if absent."""
         return self._written.take(stage, digits, attempt)
 
-    def upload(self, folder: Path, stage: str, digits: str, attempt: str) -> str:
+    def upload(self, folder: Path, stage: str, digits: str, attempt: str, earlier: Sequence[str] = ()) -> str:
         """Upload what an attempt wrote, manifest.json last; returns the manifest's sha256.
 
         Again, after an error or in another process: what is there is not sent again.
+
+        Args:
+            folder: what the attempt wrote.
+            stage, digits, attempt: of the artifact.
+            earlier: attempts of the same job of which files were removed (`remade`).
 
         Raises:
             StoreError: the folder holds something other than plain files, or the store refuses or does not answer.
             OSError: a file cannot be read.
         """
         digest = write_manifest(folder)
+        for other in earlier:
+            prefix, objects = self._prefix(stage, digits, other), self._bucket.objects
+            with contextlib.suppress(ArtifactMissing, DamagedObject):
+                digest = with_times_of(
+                    folder, digest, objects.get(prefix + NAME), partial(objects.get, prefix + METRICS)
+                )
         content = (folder / NAME).read_bytes()
         entries = read_manifest(folder, digest)
         last = ManifestEntry(path=NAME, size=len(content), sha256=digest)
@@ -97,20 +120,29 @@ class ArtifactFiles:
                 self._manifests.popitem(last=False)
         return entries
 
-    def fetch(self, stage: str, digits: str, attempt: str, digest: str, patterns: Sequence[str] | None) -> Path:
+    def fetch(
+        self,
+        stage: str,
+        digits: str,
+        attempt: str,
+        digest: str,
+        patterns: Sequence[str] | None,
+        without: Sequence[str] = (),
+    ) -> Path:
         """The folder of an artifact on this machine with all files, or those that match; it stays until `release`.
 
         Args:
             stage, digits, attempt: of the artifact.
             digest: sha256 of its manifest.
             patterns: as for `fnmatch`; None: all files.
+            without: patterns of files that were removed.
 
         Raises:
             ArtifactMissing: a file is gone, or not the one of the manifest.
             StoreError: the store refuses or does not answer, or the cache is too small.
             OSError: the disk refuses.
         """
-        entries = self.manifest(stage, digits, attempt, digest)
+        entries = left(self.manifest(stage, digits, attempt, digest), without)
         if patterns is not None:
             entries = matching(entries, patterns)
         folder = self.cache.folder(stage, digits, attempt, digest)
@@ -129,17 +161,25 @@ class ArtifactFiles:
             raise
         return folder
 
-    def verify(self, stage: str, digits: str, attempt: str, digest: str, patterns: Sequence[str] | None = None) -> Path:
+    def verify(
+        self,
+        stage: str,
+        digits: str,
+        attempt: str,
+        digest: str,
+        patterns: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+    ) -> Path:
         """Like `fetch`, after every byte of these files has been read; one that is damaged here is downloaded again."""
-        folder = self.fetch(stage, digits, attempt, digest, patterns)
-        entries = self.manifest(stage, digits, attempt, digest)
+        folder = self.fetch(stage, digits, attempt, digest, patterns, without)
+        entries = left(self.manifest(stage, digits, attempt, digest), without)
         chosen = entries if patterns is None else matching(entries, patterns)
         damaged = [entry for entry in chosen if sha256_of(folder / entry.path) != entry.sha256]
         for entry in damaged:
             self.cache.drop(folder, entry)
         if damaged:
             self.cache.release(folder)
-            return self.fetch(stage, digits, attempt, digest, patterns)
+            return self.fetch(stage, digits, attempt, digest, patterns, without)
         return folder
 
     def release(self, folder: Path) -> None:
@@ -170,6 +210,12 @@ class ArtifactFiles:
         objects.delete([entry.key for entry in objects.entries(prefix)])
         for one in unfinished_uploads(self._bucket, prefix):
             abort_upload(self._bucket, one)
+
+    def delete_files(self, stage: str, digits: str, attempt: str, patterns: Sequence[str]) -> None:
+        """Delete the files of an artifact that match; what this machine has of them goes as its cache needs room."""
+        prefix, objects = self._prefix(stage, digits, attempt), self._bucket.objects
+        keys = (entry.key for entry in objects.entries(prefix))
+        objects.delete([key for key in keys if matches(key.removeprefix(prefix), patterns)])
 
     def abort_stale(self, living: Collection[str], dead: Sequence[tuple[str, str, str]]) -> None:
         """Abort multipart uploads of attempts that are known to be dead, and old ones of those that do not live.

@@ -5,6 +5,7 @@ s3://bucket/prefix/study/
     commits/{fingerprint}.json                    one listing shows all completed jobs
     artifacts/{stage}/{fp16}/{attempt}/           what one attempt wrote, and manifest.json, uploaded last
     withdrawn/{fingerprint}.{n}.json              withdrawn commit records
+    removed/{fingerprint}.{attempt}.json          which files `gc` has taken out of an artifact (`removed.py`)
     lease/, asked/, checkpoints/                  where machines without a shared folder meet
 ```
 Several drivers and hosts, on several machines, may use it at once without coordination.
@@ -13,14 +14,16 @@ Several drivers and hosts, on several machines, may use it at once without coord
 import dataclasses
 import hashlib
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ArtifactMissing, StoreError
-from orchestrator.store.commits import FOLDER_DIGITS, check_names, withdrawn_name, withdrawn_number
+from orchestrator.store.commits import FOLDER_DIGITS, SUFFIX, check_names, withdrawn_name, withdrawn_number
 from orchestrator.store.location import StoreLocation, cache_folder
 from orchestrator.store.protocol import Commit, ManifestEntry, Store, StoredArtifact, WithdrawnRecord
+from orchestrator.store.removed import FOLDER as REMOVED
+from orchestrator.store.removed import earlier_attempts, note_of, patterns_of, removed_name, removed_of
 from orchestrator.store.s3.artifacts import ArtifactFiles
 from orchestrator.store.s3.bucket import bucket_of
 from orchestrator.store.s3.checkpoints import S3Checkpoints
@@ -98,7 +101,9 @@ class S3Store:
 
     def _publish(self, wanted: Commit, folder: Path) -> str:
         """Upload `folder` and create the commit record; the attempt that has won."""
-        digest = self._files.upload(folder, wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt)
+        names = (entry.key.removeprefix(f"{REMOVED}/") for entry in self._objects.entries(self._notes(wanted)))
+        before = earlier_attempts((found for name in names if (found := removed_of(name))), wanted)
+        digest = self._files.upload(folder, wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt, before)
         point("manifest.written")
         return self._commits.create(dataclasses.replace(wanted, manifest=digest)).attempt
 
@@ -134,11 +139,11 @@ class S3Store:
 
     def fetch(self, fingerprint: str) -> Path:
         """A folder on this machine with the files of the committed artifact, verified; see `Store.fetch`."""
-        return self._files.fetch(*self._artifact(fingerprint), None)
+        return self._without_removed(fingerprint, lambda of, without: self._files.fetch(*of, None, without))
 
     def fetch_files(self, fingerprint: str, patterns: Sequence[str]) -> Path:
         """Like `verify`, for the files whose path matches one of `patterns`."""
-        return self._files.verify(*self._artifact(fingerprint), patterns)
+        return self._without_removed(fingerprint, lambda of, without: self._files.verify(*of, patterns, without))
 
     def release(self, folder: Path) -> None:
         """The cache of this machine may remove a fetched folder once no process uses it."""
@@ -146,7 +151,7 @@ class S3Store:
 
     def verify(self, fingerprint: str) -> Path:
         """Like `fetch`; a damaged file on this machine is downloaded again; see `Store.verify`."""
-        return self._files.verify(*self._artifact(fingerprint))
+        return self._without_removed(fingerprint, lambda of, without: self._files.verify(*of, None, without))
 
     def withdraw(self, fingerprint: str) -> None:
         """Copy the commit record to `withdrawn/{fingerprint}.{n}.json`, then delete it; the artifact stays.
@@ -178,6 +183,19 @@ class S3Store:
     def delete_artifact(self, artifact: StoredArtifact) -> None:
         """Delete all objects of an artifact."""
         self._files.delete(artifact)
+        notes = self._objects.entries(f"{REMOVED}/{artifact.digits}")
+        self._objects.delete([one.key for one in notes if one.key.endswith(f".{artifact.attempt}{SUFFIX}")])
+
+    def remove_files(self, commit: Commit, patterns: Sequence[str]) -> None:
+        """Take files out of an artifact, and note it first; see `Store.remove_files`."""
+        key = self._note(commit)
+        patterns = patterns_of(self._objects.create(key, note_of(patterns)), self._objects.where(key))
+        self._files.delete_files(commit.stage, commit.fingerprint[:FOLDER_DIGITS], commit.attempt, patterns)
+
+    def removed(self) -> frozenset[tuple[str, str]]:
+        """Fingerprint and attempt of the artifacts of which files were removed; one request for each thousand."""
+        names = (entry.key.removeprefix(f"{REMOVED}/") for entry in self._objects.entries(f"{REMOVED}/"))
+        return frozenset(found for name in names if (found := removed_of(name)))
 
     def locate_record(self, fingerprint: str) -> str:
         """URL of the commit record that a job has or would have."""
@@ -203,6 +221,29 @@ class S3Store:
         """Stage, digits, attempt and sha256 of the manifest of a completed job."""
         commit = self.read(fingerprint)
         return commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt, commit.manifest
+
+    def _without_removed(
+        self, fingerprint: str, fetch: Callable[[tuple[str, str, str, str], tuple[str, ...]], Path]
+    ) -> Path:
+        """What `fetch` gives; of a file that is gone it is asked whether it was removed, which costs a request."""
+        artifact = self._artifact(fingerprint)
+        try:
+            return fetch(artifact, ())
+        except ArtifactMissing as error:
+            key = self._note(self.read(fingerprint))
+            try:
+                content = self._objects.get(key)
+            except ArtifactMissing:
+                raise error from None
+            return fetch(artifact, patterns_of(content, self._objects.where(key)))
+
+    @staticmethod
+    def _notes(commit: Commit) -> str:
+        return f"{REMOVED}/{commit.fingerprint}"
+
+    @staticmethod
+    def _note(commit: Commit) -> str:
+        return f"{REMOVED}/{removed_name(commit.fingerprint, commit.attempt)}"
 
     def _withdrawn(self, fingerprint: str) -> list[WithdrawnRecord]:
         found = []

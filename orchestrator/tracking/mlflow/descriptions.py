@@ -1,17 +1,17 @@
 """Descriptions of runs in Markdown (MLflow's tag `mlflow.note.content`); pure functions, without MLflow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.tracking.mlflow.rows import column_title, columns_of, leading_column, progress, ranking, score_text
 from orchestrator.wording import counted, shortened
+from reports.marks import TEST, Mark, explained
 
 DESCRIPTION_TAG = "mlflow.note.content"
 LONGEST = 8000
 """Characters of a tag of a run in MLflow's database."""
 MOST_MISSING = 10
 MOST_BEST = 4
-BEST_NOTE = "\\* best of its column, or not significantly worse (paired, Holm, p >= 0.05). "
 
 
 def study_text(
@@ -46,13 +46,20 @@ def study_text(
 
 
 def _best(study: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
-    """The best rows of each branch, in a sentence."""
+    """The marked rows of each branch, in a sentence."""
     found = []
     for column in columns_of(study, report) if report is not None else ():
-        best = [label for label in ranking(study, report) if label in column.get("best", ())]
-        if best:
-            found.append(f"**{column['branch']}**: {shortened(best, MOST_BEST)}")
-    return f"Best, or not significantly worse: {'; '.join(found)}." if found else ""
+        marks: Mapping[str, Mark] = column.get("marks", {})
+        if marked := [label for label in ranking(study, report) if label in marks]:
+            found.append(f"**{column['branch']}**, {marks[marked[0]]}: {shortened(marked, MOST_BEST)}")
+    return f"{'; '.join(found)}." if found else ""
+
+
+def _marks_note(columns: Sequence[Mapping[str, Any]], labels: Collection[str]) -> str:
+    """What the marks of these rows in these columns mean."""
+    marks = [mark for column in columns for label, mark in column.get("marks", {}).items() if label in labels]
+    lines = explained(marks)
+    return "".join(f"{_plain(line)}. " for line in (*lines, f"Worse: paired, {TEST}")) if lines else ""
 
 
 def _ranking(study: Mapping[str, Any], report: Mapping[str, Any], runs: Mapping[str, str]) -> str:
@@ -73,7 +80,7 @@ def _ranking(study: Mapping[str, Any], report: Mapping[str, Any], runs: Mapping[
         name = f"[{label}]({runs[label]})" if label in runs else label
         lines.append(_line([place, name, *map(_plain, texts)]))
     direction = "lowest" if leading["better"] == "low" else "highest"
-    caption = f"Ordered by {column_title(leading)}, {direction} first. {BEST_NOTE}"
+    caption = f"Ordered by {column_title(leading)}, {direction} first. {_marks_note(columns, study['rows'])}"
     return "\n".join(["### Ranking", "", *lines, "", f"{caption}In parentheses: 95 % intervals {report['intervals']}."])
 
 
@@ -126,7 +133,8 @@ def row_text(study: Mapping[str, Any], states: Mapping[str, str], report: Mappin
     if report is not None and any(texts.values()):
         shown = [(column, texts[column["branch"]]) for column in columns_of(study, report)]
         parts.append(" · ".join(f"{column_title(column)}: **{_plain(text)}**" for column, text in shown if text))
-        parts.append(f"{BEST_NOTE}In parentheses: 95 % intervals {report['intervals']}. From the report.")
+        note = _marks_note([column for column, _ in shown], [label])
+        parts.append(f"{note}In parentheses: 95 % intervals {report['intervals']}. From the report.")
     return _within("\n\n".join(parts))
 
 

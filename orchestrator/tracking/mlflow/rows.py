@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.tracking.mlflow.projection import metric_name, shown
 from orchestrator.wording import counted
+from reports.marks import sign_of
 
 LOW, HIGH = ".low", ".high"
 """Ends of the names of the metrics with an interval's limits."""
@@ -20,7 +21,7 @@ def progress(states: Mapping[str, str], jobs: Iterable[str]) -> str:
 
 
 def columns_of(study: Mapping[str, Any], report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The metric that stands for each branch: `branch`, `metric`, `name`, `unit`, `better`, `decimals`, `best`.
+    """The metric that stands for each branch: `branch`, `metric`, `name`, `unit`, `better`, `decimals`, `marks`.
 
     Those of the report; before there is one, as the study declares them.
     """
@@ -94,7 +95,7 @@ def row_values(study: Mapping[str, Any], report: Mapping[str, Any], label: str) 
 
 
 def score_text(report: Mapping[str, Any] | None, label: str, column: Mapping[str, Any]) -> str:
-    """`26.7 (21.3 to 32.1) *`: mean, interval, and whether it is the best or not significantly worse; or empty.
+    """`26.7 (21.3 to 32.1) *`: mean, interval, and its mark (`reports.marks`); or empty.
 
     A number that rests on a control that did not hold says so.
     """
@@ -107,7 +108,7 @@ def score_text(report: Mapping[str, Any] | None, label: str, column: Mapping[str
         text += f" ({entry['low']:.{digits}f} to {entry['high']:.{digits}f})"
     if not entry.get("comparable", True):
         return f"not comparable: {text}"
-    return f"{text} *" if label in column.get("best", ()) else text
+    return f"{text} {sign_of(column.get('marks', {}).get(label, ''))}".rstrip()
 
 
 def column_title(column: Mapping[str, Any]) -> str:
