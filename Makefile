@@ -33,7 +33,7 @@ test: $(INSTALLED)
 
 # Needs root: installs Debian's SLURM, PostgreSQL, Chromium and pdflatex, and axe-core from npm; starts SLURM and MLflow on loopback.
 test-root: $(INSTALLED) root-packages
-	$(PYTEST) -m root
+	$(PYTEST) -m root --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 # Before an issue is closed: whole matrices, calibrations, then hours of kills. Needs root.
 test-long: $(INSTALLED) root-packages

@@ -48,9 +48,11 @@ def _adopt(job: Job, within: str, store: Store) -> bool:
         made, source = store.read(within), store.fetch(within)
     except ArtifactMissing:
         return False
-    folder = store.prepare(job.stage, job.fingerprint, attempt)
-    _link_all(source, folder)
-    store.release(source)
+    try:
+        folder = store.prepare(job.stage, job.fingerprint, attempt)
+        _link_all(source, folder)
+    finally:
+        store.release(source)
     now = time.time()
     commit = replace(
         made,
