@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reports.analysis import Analysis
-from reports.formats import number
+from reports.formats import capitalised, number
 from reports.input import ReportInput
 from reports.marks import too_few
 from reports.ranking import RankedBranch, Ranking, ranking
@@ -180,7 +180,7 @@ def _disagreement(analysis: Analysis, ranked: Ranking) -> str:
         is_tied = f"{ranked.tied} {'is' if ranked.tied == 1 else 'are'} tied"
         return f"None of {pairs} changes order between {names}; {is_tied} on one of them or both."
     if not ranked.inverted:
-        return f"{_capital(names)} order {'all ' if ranked.pairs > 1 else 'the '}{pairs} alike."
+        return f"{capitalised(names)} order {'all ' if ranked.pairs > 1 else 'the '}{pairs} alike."
     change = f"{ranked.inverted} of {pairs} change{'s' if ranked.inverted == 1 else ''} order between {names}"
     leaders = ""
     if first.order[0] != last.order[0]:
@@ -220,7 +220,7 @@ def _gaps(given: ReportInput, analysis: Analysis, ranked: Ranking | None) -> str
             found.append(f"without a score on {ranked.last.branch}: {_named(lacking, given.spec.words)}")
     if given.missing:
         found.append("missing: one result" if len(given.missing) == 1 else f"missing: {len(given.missing)} results")
-    return "" if not found else f"{_capital('; '.join(found))}. The answer may change with them."
+    return "" if not found else f"{capitalised('; '.join(found))}. The answer may change with them."
 
 
 def _crossed_out(analysis: Analysis, ranked: Ranking) -> list[str]:
@@ -263,7 +263,3 @@ def _named(rows: Collection[str], words: Words) -> str:
     if len(names) > MOST_NAMED:
         names = [*names[: MOST_NAMED - 1], f"{len(names) - MOST_NAMED + 1} other {words.rows}"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

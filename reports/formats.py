@@ -16,6 +16,11 @@ def decimals_of(spec: ReportSpec, metric: str) -> int:
     return next((decimals for start, decimals in spec.decimals.items() if metric.startswith(start)), 3)
 
 
+def capitalised(text: str) -> str:
+    """As a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def number(value: float | None, decimals: int) -> str:
     """`value` with a true minus sign; empty where there is none."""
     if value is None or not math.isfinite(value):

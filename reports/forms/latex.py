@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from reports.analysis import Analysis, analyse_published
+from reports.formats import capitalised
 from reports.input import ReportInput
 from reports.page.tables import PrintedTable, TableLine, marks_note, printed
 
@@ -119,7 +120,7 @@ def table_tex(analysis: Analysis, table: PrintedTable, about: str) -> str:
     if len(columns) >= WIDE:
         body = rf"\resizebox{{\textwidth}}{{!}}{{%{chr(10)}{body}}}"
     notes = [note for note in (marks_note(analysis, [table]), table.note) if note]
-    said = "".join(f"{escaped(note[:1].upper() + note[1:])}. " for note in notes)
+    said = "".join(f"{escaped(capitalised(note))}. " for note in notes)
     caption = (
         f"{escaped(f'{about}: {table.name}')}. {said}" + r"$\pm$: half of the 95\,\% interval, where there is one."
     )

@@ -7,7 +7,7 @@ from typing import Any
 from reports.analysis import Analysis, analyse_published
 from reports.answer import answer
 from reports.comparable import NOT_COMPARABLE
-from reports.formats import commits, number, p_text, shown_unit
+from reports.formats import capitalised, commits, number, p_text, shown_unit
 from reports.input import ReportInput
 from reports.page import agreement, inversions, missing
 from reports.page.tables import PrintedTable, TableLine, marks_note, printed
@@ -170,7 +170,7 @@ def _tables(heading: str, analysis: Analysis) -> list[str]:
 
 
 def _sentence(note: str) -> str:
-    return f"{escaped(note[:1].upper() + note[1:])}." if note else ""
+    return f"{escaped(capitalised(note))}." if note else ""
 
 
 def _table(table: PrintedTable) -> str:

@@ -13,7 +13,7 @@ from reports.analysis import Analysis, analyse_published
 from reports.durations import by_stage
 from reports.factors import effects_of
 from reports.figures.style import looks_of
-from reports.formats import commits, number, p_text, shown_unit
+from reports.formats import capitalised, commits, number, p_text, shown_unit
 from reports.frontier import frontier
 from reports.input import ReportInput
 from reports.noise import competing, noise
@@ -170,5 +170,5 @@ def _environment() -> jinja2.Environment:
     environment.filters["p"] = p_text
     environment.filters["unit"] = shown_unit
     environment.filters["commits"] = commits
-    environment.filters["capital"] = lambda text: text[:1].upper() + text[1:]
+    environment.filters["capital"] = capitalised
     return environment

@@ -14,6 +14,7 @@ from html import unescape
 
 from markupsafe import escape
 
+from reports.formats import capitalised
 from reports.spec import Term
 
 TOKEN = re.compile(r"<(svg|style|script|pre)\b.*?</\1>|<!--.*?-->|<[^>]*>|[^<]+", re.DOTALL)
@@ -48,7 +49,7 @@ class _Reader:
             str(escape(word)): term
             for term in terms
             for name in (term.name, *term.also)
-            for word in (name, name[:1].upper() + name[1:])  # as a sentence begins
+            for word in (name, capitalised(name))  # as a sentence begins
         }
         words = sorted(map(re.escape, self._terms), key=len, reverse=True)
         self._word = re.compile(rf"(?<![\w&#-])(?:{'|'.join(words)})(?![\w-])") if words else None

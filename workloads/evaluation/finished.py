@@ -131,22 +131,22 @@ def take_over(finished: Sequence[Finished], folder: Path, settings: Sequence[Set
         if setting.id not in there or is_finished(folder, setting):
             continue
         try:
+            if len(load_frames(there[setting.id], setting)) != len(setting.poses):
+                raise BadInput(f"{there[setting.id] / file_name(setting)}: not {len(setting.poses)} frames")
             _take(there[setting.id], folder, setting)
         except BadInput as error:
             print(f"{error}; case {setting.id} is generated again", flush=True)
 
 
 def _take(source: Path, folder: Path, setting: Setting) -> None:
-    """Give the case's video in `source` a name in `folder`; what is no such file is written anew as one.
+    """Give the case's video in `source`, which was checked, a name in `folder`; an array is written anew as a video.
 
     Raises:
-        BadInput: it is missing, damaged, or not as long as the case.
+        BadInput: it is missing, or an array that cannot be read.
     """
-    frames, name = load_frames(source, setting), file_name(setting)
-    if len(frames) != len(setting.poses):
-        raise BadInput(f"{source / name}: not {len(setting.poses)} frames")
+    name = file_name(setting)
     if not (source / name).exists():
-        save_frames(folder, setting, frames)
+        save_frames(folder, setting, load_frames(source, setting))
         return
     link(source / name, folder / f".{name}.tmp")
     (folder / f".{name}.tmp").replace(folder / name)

@@ -6,7 +6,6 @@ is not. Of equal rows both are false, but for two: reading the spatial store cha
 the most efficient one on both branches.
 """
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 from reports.findings import Material, findings
 from reports.statistics.agreement import kendall
 from reports.statistics.calibration.command import calibration
+from reports.statistics.calibration.page import above_level
 from reports.statistics.calibration.quantities import Outcome, Rate
 from reports.statistics.calibration.run import calibrate, progress_line
 from reports.statistics.calibration.worlds import FIRST, SECOND, CalibrationWorld, DrawnStudy
@@ -160,8 +160,7 @@ def markdown(rates: Sequence[Rate]) -> str:
 
 def too_often(rate: Rate) -> bool:
     """Whether studies of a world have false verdicts more often than may be by the chance of the simulation."""
-    allowed = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / rate.studies)
-    return rate.quantity in (ANY, CHANCE) and rate.missed > allowed * rate.studies
+    return rate.quantity in (ANY, CHANCE) and above_level(rate.missed, rate.studies)
 
 
 def simulate(studies: int, processes: int) -> tuple[str, Sequence[str]]:

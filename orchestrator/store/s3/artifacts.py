@@ -142,9 +142,7 @@ class ArtifactFiles:
             StoreError: the store refuses or does not answer, or the cache is too small.
             OSError: the disk refuses.
         """
-        entries = left(self.manifest(stage, digits, attempt, digest), without)
-        if patterns is not None:
-            entries = matching(entries, patterns)
+        entries = self._chosen((stage, digits, attempt, digest), patterns, without)
         folder = self.cache.folder(stage, digits, attempt, digest)
         self.cache.use(folder)
         try:
@@ -172,8 +170,7 @@ class ArtifactFiles:
     ) -> Path:
         """Like `fetch`, after every byte of these files has been read; one that is damaged here is downloaded again."""
         folder = self.fetch(stage, digits, attempt, digest, patterns, without)
-        entries = left(self.manifest(stage, digits, attempt, digest), without)
-        chosen = entries if patterns is None else matching(entries, patterns)
+        chosen = self._chosen((stage, digits, attempt, digest), patterns, without)
         damaged = [entry for entry in chosen if sha256_of(folder / entry.path) != entry.sha256]
         for entry in damaged:
             self.cache.drop(folder, entry)
@@ -181,6 +178,12 @@ class ArtifactFiles:
             self.cache.release(folder)
             return self.fetch(stage, digits, attempt, digest, patterns, without)
         return folder
+
+    def _chosen(
+        self, artifact: tuple[str, str, str, str], patterns: Sequence[str] | None, without: Sequence[str]
+    ) -> tuple[ManifestEntry, ...]:
+        entries = left(self.manifest(*artifact), without)
+        return entries if patterns is None else matching(entries, patterns)
 
     def release(self, folder: Path) -> None:
         """A folder that `fetch` gave is no longer read; the cache may remove it when it needs room."""

@@ -101,8 +101,7 @@ class S3Store:
 
     def _publish(self, wanted: Commit, folder: Path) -> str:
         """Upload `folder` and create the commit record; the attempt that has won."""
-        names = (entry.key.removeprefix(f"{REMOVED}/") for entry in self._objects.entries(self._notes(wanted)))
-        before = earlier_attempts((found for name in names if (found := removed_of(name))), wanted)
+        before = earlier_attempts(self._noted(wanted.fingerprint), wanted)
         digest = self._files.upload(folder, wanted.stage, wanted.fingerprint[:FOLDER_DIGITS], wanted.attempt, before)
         point("manifest.written")
         return self._commits.create(dataclasses.replace(wanted, manifest=digest)).attempt
@@ -194,8 +193,7 @@ class S3Store:
 
     def removed(self) -> frozenset[tuple[str, str]]:
         """Fingerprint and attempt of the artifacts of which files were removed; one request for each thousand."""
-        names = (entry.key.removeprefix(f"{REMOVED}/") for entry in self._objects.entries(f"{REMOVED}/"))
-        return frozenset(found for name in names if (found := removed_of(name)))
+        return self._noted("")
 
     def locate_record(self, fingerprint: str) -> str:
         """URL of the commit record that a job has or would have."""
@@ -237,9 +235,10 @@ class S3Store:
                 raise error from None
             return fetch(artifact, patterns_of(content, self._objects.where(key)))
 
-    @staticmethod
-    def _notes(commit: Commit) -> str:
-        return f"{REMOVED}/{commit.fingerprint}"
+    def _noted(self, start: str) -> frozenset[tuple[str, str]]:
+        """Fingerprint and attempt of each note, of fingerprints that begin with `start`."""
+        names = (entry.key.removeprefix(f"{REMOVED}/") for entry in self._objects.entries(f"{REMOVED}/{start}"))
+        return frozenset(found for name in names if (found := removed_of(name)))
 
     @staticmethod
     def _note(commit: Commit) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from reports.marks import FEWEST_SCENES
 from reports.statistics.best import best_rows
 from reports.statistics.calibration.command import calibration
-from reports.statistics.intervals import ALPHA
+from reports.statistics.calibration.page import above_level
 from reports.statistics.panel import Floats
 
 BETWEEN = "<!-- marks of the best rows: begin -->", "<!-- marks of the best rows: end -->"
@@ -61,9 +61,8 @@ class MarkRate:
 
     @property
     def too_often(self) -> bool:
-        """Whether more studies are wrong than the level allows, beyond the chance of the simulation."""
-        allowed = ALPHA + 2 * math.sqrt(ALPHA * (1 - ALPHA) / self.studies)
-        return self.wrong > allowed * self.studies
+        """Whether more studies are wrong than the level allows."""
+        return above_level(self.wrong, self.studies)
 
 
 WORLDS: tuple[MarkedWorld, ...] = tuple(
@@ -135,10 +134,9 @@ def simulate(studies: int, processes: int) -> tuple[str, Sequence[str]]:
     """The table, and the worlds in which too many studies are wrong."""
     with get_context("spawn").Pool(processes) as pool:
         found = pool.map(partial(mark_rate, studies=studies), WORLDS, chunksize=1)
-    often = [f"a best row is called worse in {rate.world}: {rate.wrong} of {studies}" for rate in found]
     return (
         f"{studies} studies of each kind.\n\n{markdown(found)}",
-        [line for line, rate in zip(often, found, strict=True) if rate.too_often],
+        [f"a best row is called worse in {rate.world}: {rate.wrong} of {studies}" for rate in found if rate.too_often],
     )
 
 
