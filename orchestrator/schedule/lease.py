@@ -6,12 +6,16 @@ see the process (another machine, another pid namespace), after the counter has 
 the *reader's* monotonic clock: clocks of two machines are never compared.
 
 The counter is written in place into the file that this controller created. A controller that was suspended
-and comes back after a takeover therefore writes into the file that was put aside, never over its
+and comes back after a takeover therefore writes into the file that was removed, never over its
 successor's; and it finds the other's nonce before its next tick, ledger transaction or submission (fencing).
 
 A heartbeat that fails (a full or failing disk) is tried again; a controller that could not write one for half of
 `STALE_AFTER_S` stops, so that it has ended before another may take over. A file that cannot be read is
-written whole by a living controller's next heartbeat; one that stays unreadable for `STALE_AFTER_S` is put aside.
+written whole by a living controller's next heartbeat; one that stays unreadable for `STALE_AFTER_S` is removed.
+
+Who takes over first creates a claim on the dead holder's file, by hard link as well: of many that find the same dead
+holder one removes its file, and none can remove what has come in its place meanwhile. A claim whose claimant has died
+is claimed in the same way.
 """
 
 import contextlib
@@ -41,7 +45,6 @@ from workloads.runtime.fault_points import point
 
 HEARTBEAT_S = 5.0
 ACQUIRE_ATTEMPTS = 5  # of several that start at once
-GIVEN_BACK_S = 0.1  # for a rival that has put this controller's file aside to put it back
 LENGTH = 1024  # bytes of the file, padded: a heartbeat is one write of the same length
 
 
@@ -79,9 +82,6 @@ class Lease:
             )
         try:
             holder = read_holder(self._home)
-            if holder is None:  # a rival that came too late may have put it aside, and puts it back
-                self._clock.sleep(GIVEN_BACK_S)
-                holder = read_holder(self._home)
         except OSError as error:  # while heartbeats succeed no other can have taken over
             self._note_failure(error)
             return
@@ -175,10 +175,17 @@ def acquire(
             _sweep(home)
             return Lease(home, own, descriptor, clock)
         found = read_holder(home)
-        if (found is not None and found.nonce == own.nonce) or (found is None and not path.exists()):
-            continue  # a rival has put this process's file back, or another's is gone
+        if found is None and not path.exists():
+            continue  # its holder has released it since
         alive = None if found is None else process_runs(found)
-        change = _watch(path, found, clock, say) if alive is None else None
+        if found is None:
+            say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a running process writes it")
+        elif alive is None:
+            say(
+                f"pid {found.pid} on {found.host} ran this study last and cannot be seen from here; "
+                f"waiting {STALE_AFTER_S:g} s to see whether it still does"
+            )
+        change = _watch(path, found, clock) if alive is None else None
         if found is not None and (alive or change == "moved"):
             since = time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(found.since)) if found.since else ""
             raise LeaseError(
@@ -186,15 +193,14 @@ def acquire(
                 "wait for it, or stop it with `echo-matrix stop`; `echo-matrix status` works meanwhile"
             )
         if found is not None or change is None:
-            _put_aside(path, own, None if found is None else found.nonce)
+            _remove_dead(path, own, found, clock)
     raise LeaseError(f"{path}: several processes start at once; run the command again")
 
 
 def _take(path: Path, own: LeaseHolder) -> int | None:
     """A descriptor of the file that names this process, if it is at `path`; None: another's is, or was just now.
 
-    Of several that take over a dead holder's study, one may put this very file aside for a moment, and another's may
-    then be at `path`: a heartbeat must never be written into that one.
+    What was opened is looked at, so that a heartbeat is never written into another's file.
     """
     try:
         create_once(path, _padded(own, 0), f"driver-{own.nonce}")
@@ -207,28 +213,18 @@ def _take(path: Path, own: LeaseHolder) -> int | None:
     return None
 
 
-def _watch(
-    path: Path, before: LeaseHolder | None, clock: Clock, say: Callable[[str], None]
-) -> Literal["moved", "gone"] | None:
-    """Watch a file for `STALE_AFTER_S`; None: it stays as it is, so no living holder writes its heartbeats into it.
+def _watch(path: Path, before: LeaseHolder | None, clock: Clock) -> Literal["moved", "gone"] | None:
+    """Watch a file for `STALE_AFTER_S`; None: it stays as it is, so no living process writes into it.
 
     Args:
         path: of the file.
-        before: the holder that it names, who cannot be seen from here; None: it cannot be read.
+        before: the process that it names, which cannot be seen from here; None: it cannot be read.
         clock: of the wait.
-        say: called with what is waited for.
     """
-    if before is None:
-        say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a running process writes it")
-    else:
-        say(
-            f"pid {before.pid} on {before.host} ran this study last and cannot be seen from here; "
-            f"waiting {STALE_AFTER_S:g} s to see whether it still does"
-        )
     began = clock.monotonic()
     while clock.monotonic() - began < STALE_AFTER_S:
         clock.sleep(1.0)
-        now = read_holder(path.parent)
+        now = read_holder(path.parent, path.name)
         if now is None and not path.exists():
             return "gone"
         if now is not None and now != before:
@@ -237,8 +233,8 @@ def _watch(
 
 
 def _sweep(home: Path) -> None:
-    """Remove the temporary files of processes that died while they started."""
-    for left in (*home.glob(".driver-*.tmp"), *home.glob(".driver-*.aside")):
+    """Remove the temporary files and claims of processes that died while they started."""
+    for left in (*home.glob(".driver-*.tmp"), *home.glob(".driver-*.claim")):
         with contextlib.suppress(OSError, ValueError):
             if process_runs(parse_holder(left.read_bytes())) is not False:
                 continue
@@ -246,24 +242,42 @@ def _sweep(home: Path) -> None:
             left.unlink()
 
 
-def _put_aside(path: Path, own: LeaseHolder, expected: str | None) -> None:
-    """Rename the file of a dead holder, or one that cannot be read (None): of two that try, one succeeds."""
-    aside = path.with_name(f".driver-{own.nonce}.aside")
-    named: str | None = None
+def _remove_dead(path: Path, own: LeaseHolder, dead: LeaseHolder | None, clock: Clock) -> None:
+    """Remove the file of a dead holder, or one that cannot be read (None), if it is still there.
+
+    Claims go after the file that they are on, and who makes one later finds another file there: so the one claimant
+    that finds it there removes it.
+
+    Raises:
+        LeaseError: another process is taking over.
+    """
+    claims = [path.with_name(f".driver-{'unreadable' if dead is None else dead.nonce}.claim")]
+    while (claimant := _claim(claims[-1], own)) != own:
+        alive = None if claimant is None else process_runs(claimant)
+        if claimant is None or (alive is None and _watch(claims[-1], claimant, clock)):
+            return  # another has taken over meanwhile
+        if alive:
+            raise LeaseError(
+                f"{path}: pid {claimant.pid} on {claimant.host} is taking this study over; "
+                "wait for it, `echo-matrix status` shows it"
+            )
+        claims.append(path.with_name(f".driver-{claimant.nonce}.claim"))
+    point("lease.claimed")
+    found = read_holder(path.parent)
+    if (None if found is None else found.nonce) == (None if dead is None else dead.nonce):
+        path.unlink(missing_ok=True)
+    for claim in claims:
+        claim.unlink(missing_ok=True)
+
+
+def _claim(path: Path, own: LeaseHolder) -> LeaseHolder | None:
+    """Create a claim if there is none; who made the one that is there, None if it is gone again."""
     try:
-        path.rename(aside)
-        named = parse_holder(aside.read_bytes()).nonce
-    except FileNotFoundError:  # another was quicker
-        return
-    except ValueError:
-        pass  # it cannot be read
-    if named != expected:
-        # Another was quicker, and this was its new file: put it back.
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
-        aside.unlink()
-        raise LeaseError(f"{path}: another process has just taken over; `echo-matrix status` shows which, wait for it")
-    aside.unlink(missing_ok=True)
+        return parse_holder(create_once(path, _padded(own, 0), f"driver-{own.nonce}"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise LeaseError(f"{path} cannot be read ({error}); remove it, then `run` again") from error
 
 
 def _padded(holder: LeaseHolder, counter: int) -> bytes:

@@ -58,14 +58,14 @@ def _pid_namespace() -> str:
         return ""
 
 
-def read_holder(home: Path) -> LeaseHolder | None:
-    """Who holds the lease of the study at `home`; None: nobody, or the file cannot be read.
+def read_holder(home: Path, name: str = NAME) -> LeaseHolder | None:
+    """Who holds the lease of the study at `home`, or made another such file there; None: nobody, or it cannot be read.
 
     It is read up to `READ_ATTEMPTS` times, because a heartbeat may be in progress.
     """
     for _ in range(READ_ATTEMPTS):
         try:
-            return parse_holder((home / NAME).read_bytes())
+            return parse_holder((home / name).read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:

@@ -39,7 +39,7 @@ KINDS = ("study", "study", "two-ranks", "mlflow-server")
 S3_KINDS = ("s3-points", "s3-machines", "s3-faults", "s3")
 """With the artifacts in a bucket of a SeaweedFS on loopback: dead at named places, machines lost for good, failing
 requests too, or none of these."""
-RUN_ALONE = ("lease.taken",)
+RUN_ALONE = ("lease.claimed", "lease.taken")
 """Points of `echo-matrix run` itself, not of the loop."""
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dead_driver import dead_driver
 from toy_study import OF_THE_FIRST_VERSION, Toy, fingerprint, small_plan
 
 from orchestrator.backends.fake.backend import Act, FakeCluster
@@ -27,7 +28,7 @@ RIVAL = Path(__file__).parent / "rival.py"
 DEADLINE_S = 120.0
 STORE = ("manifest.temporary", "manifest.written", "commit.temporary", "commit.linked")
 DRIVER = tuple(name for name, where in POINTS.items() if where.startswith("driver:"))
-ONCE = ("lease.taken", "ledger.rebuilt", "ledger.migrating", "ticket.recorded")
+ONCE = ("lease.claimed", "lease.taken", "ledger.rebuilt", "ledger.migrating", "ticket.recorded")
 """Passed at the start of a run only, or once a second."""
 LATER = 3
 """Commits after which the others are armed."""
@@ -35,6 +36,8 @@ LATER = 3
 
 def prepare(home: Path, point: str) -> None:
     """What a run needs to come by the point at its start."""
+    if point == "lease.claimed":
+        acquire(home, holder=dead_driver())
     if point == "ledger.migrating":
         Ledger.open(home / "ledger.sqlite").close()
         with contextlib.closing(sqlite3.connect(home / "ledger.sqlite")) as old:

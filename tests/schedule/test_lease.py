@@ -4,27 +4,21 @@ import dataclasses
 import io
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from dead_driver import dead_driver
 
 from orchestrator.commands.active_run import wait_for_end
 from orchestrator.commands.logs.command import follow_job
 from orchestrator.commands.status.watch import watch
 from orchestrator.errors import LeaseError, PlanError
 from orchestrator.opening import open_study
+from orchestrator.schedule import lease as lease_module
 from orchestrator.schedule.clock import SimulatedClock
 from orchestrator.schedule.lease import Lease, acquire
-from orchestrator.schedule.lease_holder import is_held, read_holder, this_process
-
-
-def dead_process() -> int:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    return child.pid
+from orchestrator.schedule.lease_holder import LeaseHolder, is_held, read_holder, this_process
 
 
 def test_the_second_is_refused_and_told_who_drives(tmp_path: Path) -> None:
@@ -40,8 +34,7 @@ def test_after_a_release_the_next_one_drives(tmp_path: Path) -> None:
 
 def test_a_dead_process_of_the_same_boot_is_taken_over_at_once(tmp_path: Path) -> None:
     clock = SimulatedClock()
-    dead = dataclasses.replace(this_process(), pid=dead_process(), start_time=1)
-    acquire(tmp_path, clock, dead)
+    acquire(tmp_path, clock, dead_driver())
     began = clock.monotonic()
     lease = acquire(tmp_path, clock)
     assert clock.monotonic() == began
@@ -163,8 +156,8 @@ def test_of_many_that_start_at_once_one_drives(tmp_path: Path) -> None:
         assert sum(pool.map(start, range(8))) == 1
 
 
-def test_of_many_that_start_at_once_on_a_dead_drivers_study_all_others_are_told(tmp_path: Path) -> None:
-    dead = dataclasses.replace(this_process(), pid=dead_process(), start_time=1)
+def test_of_many_that_start_at_once_on_a_dead_drivers_study_one_drives(tmp_path: Path) -> None:
+    dead = dead_driver()
 
     def one(home: Path) -> Lease | None:
         try:
@@ -176,14 +169,67 @@ def test_of_many_that_start_at_once_on_a_dead_drivers_study_all_others_are_told(
         for number in range(40):
             home = tmp_path / str(number)
             acquire(home, holder=dead)
-            leases = [lease for lease in pool.map(one, [home] * 8) if lease is not None]
-            holder = read_holder(home)
-            assert holder is not None and holder.nonce in [lease.holder.nonce for lease in leases]
-            for lease in leases:
-                lease.beat()
-            assert read_holder(home) == dataclasses.replace(holder, counter=1), "the others' beats go nowhere"
-            for lease in leases:
-                lease.release()
+            (lease,) = [lease for lease in pool.map(one, [home] * 8) if lease is not None]
+            lease.check()
+            assert [path.name for path in home.iterdir()] == ["driver.json"]
+
+
+def test_who_is_late_to_take_over_removes_nothing_that_came_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire(tmp_path, holder=dead_driver())
+    leases = list[Lease]()
+
+    def another_is_quicker(name: str) -> None:
+        if name == "lease.claimed" and not leases:
+            monkeypatch.setattr(lease_module, "point", lambda _name: None)
+            next(tmp_path.glob(".driver-*.claim")).unlink()  # as if it had not come so far yet
+            leases.append(acquire(tmp_path))
+
+    monkeypatch.setattr(lease_module, "point", another_is_quicker)
+    with pytest.raises(LeaseError, match="is running this study"):
+        acquire(tmp_path)
+    leases[0].check()
+    assert [path.name for path in tmp_path.iterdir()] == ["driver.json"]
+
+
+def claim(home: Path, on: LeaseHolder, claimant: LeaseHolder) -> None:
+    (home / f".driver-{on.nonce}.claim").write_text(json.dumps(dataclasses.asdict(claimant)))
+
+
+def test_a_claim_of_one_that_died_is_claimed_in_turn(tmp_path: Path) -> None:
+    first, second, third = dead_driver(), dead_driver(), dead_driver()
+    acquire(tmp_path, holder=first)
+    claim(tmp_path, first, second)
+    claim(tmp_path, second, third)
+    acquire(tmp_path).check()
+    assert [path.name for path in tmp_path.iterdir()] == ["driver.json"]
+
+
+def test_a_claim_of_one_that_runs_is_told(tmp_path: Path) -> None:
+    dead = dead_driver()
+    acquire(tmp_path, holder=dead)
+    claim(tmp_path, dead, this_process())
+    with pytest.raises(LeaseError, match=rf"pid {os.getpid()} on .* is taking this study over; wait for it"):
+        acquire(tmp_path)
+    assert read_holder(tmp_path) == dead
+
+
+def test_a_claim_of_another_machine_is_claimed_in_turn_after_a_minute(tmp_path: Path) -> None:
+    clock, dead = SimulatedClock(), dead_driver()
+    acquire(tmp_path, holder=dead)
+    claim(tmp_path, dead, dataclasses.replace(this_process(), boot_id="another"))
+    began = clock.monotonic()
+    acquire(tmp_path, clock).check()
+    assert 60.0 <= clock.monotonic() - began < 62.0
+
+
+def test_a_damaged_claim_is_told(tmp_path: Path) -> None:
+    dead = dead_driver()
+    acquire(tmp_path, holder=dead)
+    (tmp_path / f".driver-{dead.nonce}.claim").write_bytes(b"[]")
+    with pytest.raises(LeaseError, match=r"\.claim cannot be read .*; remove it, then `run` again"):
+        acquire(tmp_path)
 
 
 def test_a_pid_that_another_process_got_since_is_taken_over_at_once(tmp_path: Path) -> None:
@@ -262,9 +308,9 @@ def test_a_beat_that_succeeds_makes_good_what_failed_before(tmp_path: Path) -> N
 
 
 def test_what_drivers_that_died_at_their_start_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    dead = dataclasses.replace(this_process(), pid=dead_process(), start_time=1)
+    dead = dead_driver()
     living = this_process()
-    for name, driver in (("dead.tmp", dead), ("dead.aside", dead), ("living.tmp", living)):
+    for name, driver in (("dead.tmp", dead), ("dead.claim", dead), ("living.tmp", living)):
         (tmp_path / f".driver-{name}").write_text(json.dumps(dataclasses.asdict(driver)))
     (tmp_path / ".driver-torn.tmp").write_bytes(b"")
     acquire(tmp_path).release()

@@ -24,6 +24,7 @@ POINTS: Mapping[str, str] = {
     "ending.seen": "driver: an ending is known and not recorded",
     "ending.recorded": "driver: the ending is recorded, nothing new is submitted",
     "command.recorded": "driver: a control command is recorded and its file not removed",
+    "lease.claimed": "driver: a dead driver's lease is claimed, its file not yet removed",
     "lease.taken": "driver: the lease is taken, the ledger not yet open",
     "lease.beat": "driver: its counter in driver.json is about to move",
     "ledger.rebuilt": "driver: a new ledger is filled and not yet on disk",
