@@ -15,10 +15,6 @@ This is what a model confidence set promises, for a finite number of scenes and 
 resampling, which has no calibrated p with two or three seeds. `sure_order.py` claims more, the order of every pair, and
 so names fewer rows as worse.
 
-A pair that shares fewer than `FEWEST_SCENES` scenes is not compared. On a coarse scale a few scenes often differ alike
-by chance, and a t test takes that for certainty: of 16 equal rows with scores of 0 or 1 on 4 scenes and five seeds,
-some were called worse in 22 % of simulated studies (`docs/reference/calibration.md`).
-
 Sources: Hansen, Lunde and Nason (2011), Econometrica 79(2), 453-497, on confidence sets of the best; Hsu (1984), Annals
 of Statistics 12(3), 1136-1144; Holm (1979), Scandinavian Journal of Statistics 6(2), 65-70.
 """
@@ -28,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.marks import FEWEST_SCENES, Mark
+from reports.marks import Mark
 from reports.statistics.intervals import ALPHA, FEWEST_SEEDS, holm
 from reports.statistics.pairs import NOT_TESTED, row_pairs
 from reports.statistics.panel import Floats
@@ -81,9 +77,7 @@ def best_rows(scores: Mapping[str, float], layouts: Mapping[str, Floats], seeds:
     others = len(pairs.rows) - 1
     if others < 1:
         return BestRows(rows=frozenset(scores), leading=leading)
-    compared = (pairs.scenes >= FEWEST_SCENES) & (pairs.seeds >= min(FEWEST_SEEDS, seeds))
-    above = np.where(compared, pairs.above(), NOT_TESTED)
-    p = np.minimum(NOT_TESTED, others * above.min(axis=0))
+    p = np.minimum(NOT_TESTED, others * pairs.above(min(FEWEST_SEEDS, seeds)).min(axis=0))
     p[int(p.argmax())] = NOT_TESTED
     worse = {row for row, adjusted in zip(pairs.rows, holm(p.tolist()), strict=True) if adjusted <= ALPHA}
     return BestRows(

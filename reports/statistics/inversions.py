@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reports.marks import FEWEST_SCENES
 from reports.statistics.held_scores import held_scores
 from reports.statistics.intervals import FEWEST_SEEDS
 from reports.statistics.pairs import RowPairs, row_pairs
@@ -56,7 +57,7 @@ APART = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Inversion:
-    """A pair of rows that the branches order differently; None: there are no values by case."""
+    """A pair of rows that the branches order differently; None: they have too few values by case in common."""
 
     better_on_first: str
     better_on_second: str
@@ -178,7 +179,7 @@ def _inversion(
 ) -> Inversion:
     """The pair of a row that is better on the first branch and one that is on the second; `above`: of `pairs`."""
     probability = p = seeds = None
-    if pairs is not None and all(np.isfinite(one.error[a, b]) for one in pairs):
+    if pairs is not None and all(one.compared()[a, b] for one in pairs):
         below = [float(above[0][a, b]), float(above[1][b, a])]
         probability = (1.0 - below[0]) * (1.0 - below[1])
         p, seeds = min(1.0, 2.0 * max(below)), int(min(one.seeds[a, b] for one in pairs))
@@ -206,8 +207,8 @@ def _count(scores: tuple[Floats, Floats], pairs: tuple[RowPairs, RowPairs] | Non
     else:
         at = np.flatnonzero(both)
         upper = tuple(at[index] for index in np.triu_indices(rows, 1))
-        if any(not np.isfinite(one.error[upper]).all() for one in pairs):
-            reason = "two rows share no two cases"
+        if any(not one.compared()[upper].all() for one in pairs):
+            reason = f"two rows share fewer than {FEWEST_SCENES} cases"
         elif any((one.seeds[upper] < FEWEST_SEEDS).any() for one in pairs):
             reason = "with one seed, how much another training would change is not known"
         else:

@@ -134,11 +134,11 @@ def sure_order(branches: Sequence[RowPairs], fewest_seeds: int = FEWEST_SEEDS) -
 
     Args:
         branches: the differences of the same rows on each.
-        fewest_seeds: a pair with fewer is never sure. 1: the orders are those of the networks that were trained.
+        fewest_seeds: as `RowPairs.above`. 1: the orders are those of the networks that were trained.
     """
     rows = branches[0].rows
     off_diagonal = ~np.eye(len(rows), dtype=np.bool_)
-    raw = [np.where(pairs.seeds >= fewest_seeds, pairs.above(), 1.0) for pairs in branches]
+    raw = [pairs.above(fewest_seeds) for pairs in branches]
     adjusted = np.array(holm(np.concatenate([p[off_diagonal] for p in raw]).tolist()))
     above = []
     for own in np.split(adjusted, len(branches)):

@@ -22,7 +22,7 @@ READ = {("replay", "psnr"), ("replay", "ssim"), ("replay", "rf_distance"), ("ret
 
 @pytest.fixture(scope="module")
 def three() -> ReportInput:
-    given = made_input(seeds=(0, 1, 2))
+    given = made_input(seeds=(0, 1, 2), cases=24)  # 24 of return are of six scenes
     return dataclasses.replace(given, values=[v for v in given.values if (v.branch, v.metric) in READ])
 
 
@@ -114,6 +114,14 @@ def test_opposite_orders_are_found_and_an_equal_order_contradicts_them(three: Re
     assert (same["verdict"], same["effect"], same["low"], same["high"]) == ("contradicted", 1.0, 1.0, 1.0)
     assert (other["verdict"], other["effect"], other["low"], other["high"]) == ("supported", -1.0, -1.0, -1.0)
     assert other["detail"].startswith("clearest opposite pair: ")
+
+
+def test_an_order_over_fewer_than_six_scenes_is_undecided_and_told() -> None:
+    told = found(made_input(seeds=(0, 1, 2)))
+    for one in (told["1"], told["6"]):
+        assert one["verdict"] == "undecided"
+        assert "too few scenes to show that a row is worse: 4 of return (6 are needed)" in one["detail"]
+    assert (told["1"]["low"], told["1"]["high"]) == (-1.0, 1.0)
 
 
 def test_a_share_that_is_one_by_its_definition_has_no_limits(three: ReportInput) -> None:

@@ -75,13 +75,13 @@ def test_a_pair_that_is_inverted_by_chance_has_no_probability_of_a_half_or_more_
     for pair in found.pairs:
         assert pair.probability is not None and pair.probability < 1.0
     table, panels = tabled(
-        np.zeros((2, 4, 2)) + nearly[:, None, None] + SPREAD, np.zeros((2, 4, 2)) - nearly[:, None, None] + SPREAD
+        np.zeros((2, 6, 2)) + nearly[:, None, None] + SPREAD, np.zeros((2, 6, 2)) - nearly[:, None, None] + SPREAD
     )
     [pair] = inversions(table, panels).pairs
     assert pair.probability == pytest.approx(0.25, abs=0.01)
 
 
-SPREAD = draws(9).normal(size=(2, 4, 2))
+SPREAD = draws(9).normal(size=(2, 6, 2))
 SPREAD -= SPREAD.mean(axis=(1, 2), keepdims=True)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from reports.findings import Answer, Material, Question
+from reports.marks import too_few
 from reports.statistics.agreement import kendall
 from reports.statistics.contrasts import BranchContrast, Contrasted, contrasted
 from reports.statistics.equivalence import equivalence
@@ -49,7 +50,7 @@ def ranked_differently(material: Material) -> Answer:
     if scores is None:
         return Answer(effect=tau, unit=unit)
     kept = _with_scores(material)
-    order, seeds = _ordered(material, {b: {row: scores[b][row] for row in kept} for b in BRANCHES}, scores)
+    order, seeds, few = _ordered(material, {b: {row: scores[b][row] for row in kept} for b in BRANCHES}, scores)
     low, high = order.tau_limits()
     opposite = order.opposite()
     name = {label: row for row, label in zip(table.rows, table.computed, strict=True)}
@@ -67,7 +68,7 @@ def ranked_differently(material: Material) -> Answer:
         p_contradicted=order.p_tau_above(AGREES),
         seeds=seeds,
         unit=unit,
-        detail=clearest,
+        detail=few or clearest,
     )
 
 
@@ -208,8 +209,8 @@ def efficiency_differs(material: Material) -> Answer:
         for place, i in enumerate(kept):
             for row, times in ((i, 1.0), (high, -price[i]), (low, price[i])):
                 loads[branch][place, pool.index(table.computed[row])] += times
-    order, seeds = _ordered(material, layouts, scores, loads)
-    may = [f"may be best for {b}: {', '.join(order.best(i))}" for i, b in enumerate(BRANCHES)]
+    order, seeds, few = _ordered(material, layouts, scores, loads)
+    may = [few] if few else [f"may be best for {b}: {', '.join(order.best(i))}" for i, b in enumerate(BRANCHES)]
     return Answer(
         effect=effect,
         p_supported=order.p_no_common_best(),
@@ -269,14 +270,18 @@ def _ordered(
     layouts: Mapping[str, Mapping[str, Floats]],
     scores: Mapping[str, Mapping[str, Floats]],
     loads: Mapping[str, Floats] | None = None,
-) -> tuple[SureOrder, int | None]:
-    """The sure orders of some layouts on both branches, and the seeds that they rest on; with one, over scenes only."""
+) -> tuple[SureOrder, int | None, str]:
+    """The sure orders of some layouts on both branches, the seeds that they rest on, and why there is none.
+
+    With one seed they are over scenes only; the reason is empty where rows share scenes enough on both branches.
+    """
     pairs = [
         row_pairs(layouts[b], pool=list(scores[b].values()), loads=None if loads is None else loads[b])
         for b in BRANCHES
     ]
     seeds = int(min(one.seeds.max(initial=0) for one in pairs))
-    return sure_order(pairs, fewest_seeds=min(FEWEST_SEEDS, max(seeds, 1))), seeds or None
+    scenes = {b: int(one.scenes.max(initial=0)) for b, one in zip(BRANCHES, pairs, strict=True)}
+    return sure_order(pairs, fewest_seeds=min(FEWEST_SEEDS, max(seeds, 1))), seeds or None, too_few(scenes, "scenes")
 
 
 def _extremes(scores: Floats) -> tuple[int, int]:
@@ -308,13 +313,15 @@ def _range_shares(
     """Return's share less replay's (derivation in `scaling`); or why it has no limits."""
     table = material.table
     kept = _with_scores(material)
-    order, _ = _ordered(material, {b: {row: scores[b][row] for row in kept} for b in BRANCHES}, scores)
+    order, _, few = _ordered(material, {b: {row: scores[b][row] for row in kept} for b in BRANCHES}, scores)
     parts, value = [], 0.0
     for i, (branch, sign) in enumerate((("replay", -1.0), ("return", 1.0))):
         high, low = _extremes(table.scores[branch])
         top, bottom = _ends(material, branch)
         if top not in kept or bottom not in kept:
             return f"no limits: the best or worst row of {branch} lacks a score on the other branch"
+        if few:
+            return f"no limits: {few}"
         if order.above[i][kept.index(top), kept.index(bottom)] > ALPHA:
             return f"no limits: the range of {branch} over the rows is not surely above 0"
         spread = float(table.scores[branch][high] - table.scores[branch][low])
