@@ -7,6 +7,7 @@ driver's own points are driven on the fake backend (`test_driver_points`), and w
 import json
 from pathlib import Path
 
+import pytest
 from points import of_part, play_points
 from proof import Proof
 from s3_rounds import in_bucket
@@ -14,6 +15,7 @@ from s3_servers import credentials, seaweed
 from two_ranks import TWO_RANK_JOBS, two_rank_study
 
 
+@pytest.mark.long
 def test_death_at_every_point_of_host_and_ranks_costs_nothing(tmp_path: Path, two_rank_reference: Proof) -> None:
     names = of_part("host", "rank")
     study = two_rank_study(tmp_path / "killed")

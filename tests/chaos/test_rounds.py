@@ -1,4 +1,4 @@
-"""The short form of the chaos suite: one round over everything that may die; `make chaos` plays on.
+"""The short form of the chaos suite: one round with three of the deaths; `make chaos` plays on with all.
 
 The seed is fixed, so that a failure is looked for with the same draws again: `python tests/chaos
 --seed N --kills 1`.
@@ -9,16 +9,13 @@ from pathlib import Path
 
 from kill_table import BEGIN, END, markdown, write_into
 from proof import Proof, differences, taken
-from rounds import KILL, TERM, Round
+from rounds import KILL, Round
 from small_study import SmallStudy
 from victims import EVERYTHING
 
 SEED = 4
 VICTIMS = (
     ("job process", KILL),
-    ("tracking child", KILL),
-    ("host actor", KILL),
-    ("job process", TERM),
     ("driver", KILL),
     (EVERYTHING, KILL),
 )

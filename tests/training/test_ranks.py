@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from by_two import run_by_two
 from tiny_training import metrics, train_once, train_request, weights, zero
 
@@ -55,6 +56,7 @@ def test_two_ranks_lose_what_one_rank_loses_at_every_zero_stage(pool: dict[str, 
             assert math.isclose(value, expected[step], rel_tol=0, abs_tol=1e-5), (request.execution.deepspeed, step)
 
 
+@pytest.mark.long
 def test_two_ranks_stop_together_and_resume_to_the_same_bits(pool: dict[str, str], tmp_path: Path) -> None:
     def requests(**changes: Any) -> list[Request]:
         return [

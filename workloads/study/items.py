@@ -4,7 +4,7 @@ The scenes of a real pool are known only once it has been read, so that jobs of 
 Standard library only.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from workloads.contract.stage import StageSpec
@@ -59,7 +59,7 @@ def reads_of(stage: StageSpec, controls: Mapping[str, Any]) -> Mapping[str, Coll
     return {"latents": [*names["train"], *names["held_out"][:SAMPLE_SCENES]]}
 
 
-def _read_by(stage: StageSpec, case: str, scenes: list[str]) -> Mapping[str, Collection[str]]:
+def _read_by(stage: StageSpec, case: str, scenes: Sequence[str]) -> Mapping[str, Collection[str]]:
     scene = scene_of(case)
     if "evaluate" in stage.inputs:
         return {"evaluate": (case,), "data": (scene,)}

@@ -5,6 +5,7 @@ A scene is named by what it is, so that a larger pool holds the scenes of a smal
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 WORLDS = "worlds"
@@ -24,14 +25,19 @@ SAMPLE_SCENES = 4
 """Held-out scenes of which a training makes sample videos, the first by name."""
 
 
-def scene_names(data: Mapping[str, Any]) -> dict[str, list[str]]:
+def scene_names(data: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
     """Names of the rendered scenes, per split; `open-03-2` is variant 2 of open-domain prompt 3."""
+    return _scene_names(
+        *(int(data[key]) for key in ("train_scenes", "held_out_scenes", "open_prompts", "open_variants"))
+    )
+
+
+@lru_cache(maxsize=32)  # a plan asks for each kind of job
+def _scene_names(train: int, held_out: int, prompts: int, variants: int) -> Mapping[str, Sequence[str]]:
     return {
-        "train": [f"train-{i:04d}" for i in range(int(data["train_scenes"]))],
-        "held_out": [f"held-{i:04d}" for i in range(int(data["held_out_scenes"]))],
-        "open": [
-            f"open-{p:02d}-{v}" for p in range(int(data["open_prompts"])) for v in range(int(data["open_variants"]))
-        ],
+        "train": tuple(f"train-{i:04d}" for i in range(train)),
+        "held_out": tuple(f"held-{i:04d}" for i in range(held_out)),
+        "open": tuple(f"open-{p:02d}-{v}" for p in range(prompts) for v in range(variants)),
     }
 
 
