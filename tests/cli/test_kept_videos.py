@@ -8,7 +8,7 @@ import pytest
 from rehearsal import CLUSTER, Rehearsal
 
 from orchestrator.commands.gc.kept_results import KeptResults
-from orchestrator.commands.gc.kept_videos import to_be_made_again, videos_to_remove
+from orchestrator.commands.gc.kept_videos import FoundVideos, find_videos, to_be_made_again
 from orchestrator.commands.refresh import find_made_again, withdraw
 from orchestrator.errors import ArtifactMissing
 from orchestrator.host.machine import GIB
@@ -55,12 +55,12 @@ def rehearsal(folder: Path) -> Iterator[Rehearsal]:
     yield made
 
 
-def publish(study: Study, job: Job, files: dict[str, bytes], ended: float) -> None:
+def publish(study: Study, job: Job, files: dict[str, bytes], ended: float, attempt: str = "a900-x") -> None:
     """Commit a finished job once more, with these files beside those that it has."""
     store, old = study.store, study.store.read(job.fingerprint)
     text = (store.fetch(job.fingerprint) / "fake.txt").read_bytes()
     store.withdraw(job.fingerprint)
-    folder = store.prepare(job.stage, job.fingerprint, "a900-x")
+    folder = store.prepare(job.stage, job.fingerprint, attempt)
     for name, content in {"fake.txt": text, **files}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
@@ -68,7 +68,7 @@ def publish(study: Study, job: Job, files: dict[str, bytes], ended: float) -> No
         stage: {"fingerprint": read["fingerprint"], "manifest": store.read(read["fingerprint"]).manifest}
         for stage, read in old.inputs.items()
     }
-    assert store.commit(replace(old, attempt="a900-x", manifest="", inputs=inputs, ended=ended), folder)
+    assert store.commit(replace(old, attempt=attempt, manifest="", inputs=inputs, ended=ended), folder)
 
 
 def opened(rehearsal: Rehearsal, *overrides: str) -> Study:
@@ -79,11 +79,16 @@ def job_of(study: Study, label: str) -> Job:
     return next(job for job in study.plan.jobs.values() if job.label == label)
 
 
-def removable(study: Study, keep_gib: float | None, *read: str) -> list[str]:
-    """Labels of the jobs whose videos go, where open jobs read those of `read`."""
+def found(study: Study, keep_gib: float | None, *read: str) -> FoundVideos:
+    """What `gc` finds where open jobs read the videos of `read`."""
     stored = {(one.stage, one.digits, one.attempt): one for one in study.store.artifacts()}
     study = study.changed(cluster=replace(study.cluster, keep_videos_gib=keep_gib))
-    return [one.commit.label for one in videos_to_remove(study, kept_of(study, *read), stored)]
+    return find_videos(study, kept_of(study, *read), stored)
+
+
+def removable(study: Study, keep_gib: float | None, *read: str) -> list[str]:
+    """Labels of the jobs whose videos go."""
+    return [one.commit.label for one in found(study, keep_gib, *read).removable]
 
 
 def kept_of(study: Study, *read: str) -> KeptResults:
@@ -112,6 +117,7 @@ def test_the_oldest_that_no_open_job_reads_go_until_the_rest_is_within_the_bound
     assert removable(study, 0.0) == [OLDER, NEWER]
     assert removable(study, 2 * SIZE / GIB, OLDER) == [NEWER]
     assert removable(study, 0.0, OLDER, NEWER) == []
+    assert [found(study, 0.0, *read).left for read in ((), (OLDER,), (OLDER, NEWER))] == [0, 2 * SIZE, 4 * SIZE]
 
 
 def test_what_two_jobs_share_on_the_disk_is_free_once_both_are_without_it(rehearsal: Rehearsal) -> None:
@@ -130,6 +136,7 @@ def test_a_finished_study_without_some_of_its_videos_is_finished(rehearsal: Rehe
     commits, revision = study.store.commits(), study.store.revision()
     (rehearsal.folder / "fake.yaml").write_text(f"{CLUSTER}keep_videos_gib: {2 * SIZE / GIB}\n", encoding="utf-8")
     listed = rehearsal.call("gc", "--yes")
+    assert "more than keep_videos_gib" not in listed.stdout
     assert f"videos (keep_videos_gib is 1.86265e-06): {OLDER}" in listed.stdout and NEWER not in listed.stdout
     study = opened(rehearsal)
     for label, number in ((OLDER, 0), (NEWER, 2)):
@@ -198,3 +205,14 @@ def test_another_judge_has_the_videos_made_again_and_all_else_stays(rehearsal: R
     assert study.standings()[older.id].state == study.standings()[judge.id].state == "done"
     assert find_made_again(study, list(study.plan.jobs)) == ()
     assert study.store.read(job_of(study, NEWER).fingerprint).attempt == "a900-x"
+
+
+def test_gc_tells_of_videos_that_stay_since_open_jobs_read_them(rehearsal: Rehearsal) -> None:
+    other = ("--branches", "return", "controls.judge.tail_frames=2")
+    stopped = rehearsal.call("run", "--rows", ",".join(ROWS), *other, "--limit", "1")
+    assert "1 job did not start because of --limit 1" in stopped.stdout, stopped.stderr
+    study = opened(rehearsal)
+    publish(study, job_of(study, OLDER), {"frames/0.mkv": bytes(SIZE)}, ended=9.0, attempt="a901-x")
+    (rehearsal.folder / "fake.yaml").write_text(f"{CLUSTER}keep_videos_gib: 0.0\n", encoding="utf-8")
+    told = rehearsal.call("gc", "--dry-run").stdout
+    assert "of videos, more than keep_videos_gib (0): open jobs read them; `run`, then `gc` again" in told

@@ -57,7 +57,7 @@ def gc(
     found = find_garbage(study, keep_days=keep_days, made_by=made_by or (), old_versions=old_versions)
     total = sum(one.size for one in found.garbage)
     if not as_json:
-        print(_text(found, total, keep_days))
+        print(_text(found, total, keep_days, study.cluster.keep_videos_gib))
     removed = False
     if found.garbage and not dry_run and (yes or (not as_json and is_interactive())):
         refuse_second_run(study.home)
@@ -71,7 +71,9 @@ def gc(
             {"made_by": one.name, "results": one.results, "bytes": one.size, "last_run": one.at or None}
             for one in found.apart
         ]
-        print_json({"version": 1, "bytes": total, "removed": removed, "found": paths, "kept": kept})
+        print_json(
+            {"version": 1, "bytes": total, "removed": removed, "found": paths, "kept": kept, "videos": found.videos}
+        )
     elif removed:
         print(f"removed {total / GIB:.3f} GiB")
     elif found.garbage:
@@ -95,10 +97,15 @@ COMMAND = Command(
 )
 
 
-def _text(found: FoundGarbage, total: int, keep_days: float) -> str:
+def _text(found: FoundGarbage, total: int, keep_days: float, keep_videos_gib: float | None) -> str:
     number = len(found.garbage)
     lines = shortened_lines([f"{one.size / 2**20:10.1f} MiB  {one.what}  {one.where}" for one in found.garbage], SHOWN)
     lines += [_kept(one, keep_days) for one in found.apart]
+    if keep_videos_gib is not None and found.videos > keep_videos_gib * GIB:
+        lines.append(
+            f"kept: {found.videos / GIB:.3f} GiB of videos, more than keep_videos_gib ({keep_videos_gib:g}): "
+            "open jobs read them; `run`, then `gc` again"
+        )
     whole = f"{counted(number, 'path')} to remove, {total / GIB:.3f} GiB"
     return "\n".join([*lines, whole if number else "nothing to remove"])
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from orchestrator.backends.registry import backends
 from orchestrator.commands.gc.kept_results import KEEP_DAYS, UNKNOWN, KeptResults, kept_results
-from orchestrator.commands.gc.kept_videos import to_be_made_again, videos_to_remove
+from orchestrator.commands.gc.kept_videos import Videos, find_videos, to_be_made_again
 from orchestrator.commands.refresh import OF_NO_PLAN, to_withdraw
 from orchestrator.commands.run.detach import OUT
 from orchestrator.errors import ArtifactMissing, LeaseError, StoreError
@@ -93,6 +93,8 @@ class FoundGarbage:
     """Keys of the runs of all homes that share the store when it was searched."""
     forgettable_shared: Sequence[str]
     """Those of them that keep nothing any more."""
+    videos: int
+    """Bytes of videos that stay where `keep_videos_gib` limits them."""
 
 
 def find_garbage(
@@ -118,7 +120,8 @@ def find_garbage(
         *_put_aside(study),
     ]
     found += _attempts(study, kept, open_)
-    found += _videos(study, kept, stored)
+    videos = find_videos(study, kept, stored)
+    found += [_removable(study, one, stored) for one in videos.removable]
     if not open_:  # else one may still use any copy of the code, and is adopted by its submission files
         found += [*_of_backends(study), *_code(study, kept)]
     number, size = study.store.old_versions() if old_versions else (0, 0)
@@ -133,6 +136,7 @@ def find_garbage(
         forgettable=kept.forgettable,
         shared=kept.shared,
         forgettable_shared=kept.forgettable_shared,
+        videos=videos.left,
     )
 
 
@@ -208,19 +212,16 @@ def _commits(
         )
 
 
-def _videos(
-    study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]
-) -> Iterator[Garbage]:
-    """Videos beyond what the cluster file keeps; their commit records and all other files stay."""
-    for one in videos_to_remove(study, kept, stored):
-        commit = one.commit
-        there = stored.get((commit.stage, commit.fingerprint[:FOLDER_DIGITS], commit.attempt))
-        yield Garbage(
-            where=f"{'' if there is None else f'{there.where}/'}{one.pattern}",
-            what=f"videos (keep_videos_gib is {study.cluster.keep_videos_gib:g}): {commit.label}",
-            size=one.size,
-            remove=partial(study.store.remove_files, commit, [one.pattern]),
-        )
+def _removable(study: Study, one: Videos, stored: Mapping[tuple[str, str, str], StoredArtifact]) -> Garbage:
+    """Videos beyond what the cluster file keeps; their commit record and all other files stay."""
+    commit = one.commit
+    there = stored.get((commit.stage, commit.fingerprint[:FOLDER_DIGITS], commit.attempt))
+    return Garbage(
+        where=f"{'' if there is None else f'{there.where}/'}{one.pattern}",
+        what=f"videos (keep_videos_gib is {study.cluster.keep_videos_gib:g}): {commit.label}",
+        size=one.size,
+        remove=partial(study.store.remove_files, commit, [one.pattern]),
+    )
 
 
 def _uncommitted(

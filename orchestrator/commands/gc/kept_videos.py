@@ -5,7 +5,7 @@ them has them made again (`Study.made_again`).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.commands.gc.kept_results import KeptResults
@@ -27,10 +27,18 @@ class Videos:
     """Bytes that are free once they are removed, after those before them."""
 
 
-def videos_to_remove(
-    study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]
-) -> Iterator[Videos]:
-    """The videos that `gc` removes, oldest first, and what an earlier `gc` that was cut short has left of some.
+@dataclass(frozen=True, kw_only=True)
+class FoundVideos:
+    """The videos that `gc` removes, oldest first, and how many are left."""
+
+    removable: Sequence[Videos] = ()
+    """With what an earlier `gc` that was cut short has left of some."""
+    left: int = 0
+    """Bytes of the others; more than `keep_videos_gib` where open jobs read them."""
+
+
+def find_videos(study: Study, kept: KeptResults, stored: Mapping[tuple[str, str, str], StoredArtifact]) -> FoundVideos:
+    """Choose which videos go; none where the cluster file has no limit.
 
     Args:
         study: whose cluster file says how much is kept.
@@ -42,8 +50,9 @@ def videos_to_remove(
     """
     most_gib = study.cluster.keep_videos_gib
     if most_gib is None:
-        return
+        return FoundVideos()
     removed = study.store.removed()
+    removable: list[Videos] = []
     whole: list[tuple[Commit, str, Sequence[ManifestEntry]]] = []
     for fingerprint in sorted(kept.here & kept.kept):
         try:
@@ -61,21 +70,22 @@ def videos_to_remove(
         there = stored.get((commit.stage, fingerprint[:FOLDER_DIGITS], commit.attempt))
         others = sum(entry.size for entry in entries if not matches(entry.path, [pattern]))
         if there is not None and (size := there.size - others - len(manifest_content(entries))) > 0:
-            yield Videos(commit=commit, pattern=pattern, size=size)
+            removable.append(Videos(commit=commit, pattern=pattern, size=size))
     linked = study.store_location.kind == "files"  # what was taken over is there once
     shares = Counter(_place(commit, entry, linked=linked) for commit, _, entries in whole for entry in entries)
     sizes = {_place(commit, entry, linked=linked): entry.size for commit, _, entries in whole for entry in entries}
     total = sum(sizes.values())
     for commit, pattern, entries in sorted(whole, key=lambda one: (one[0].ended, one[0].fingerprint)):
         if total <= most_gib * GIB:
-            return
+            break
         if commit.fingerprint in kept.read or not entries:
             continue
         places = [_place(commit, entry, linked=linked) for entry in entries]
         shares.subtract(places)
         freed = sum(sizes[place] for place in set(places) if not shares[place])
         total -= freed
-        yield Videos(commit=commit, pattern=pattern, size=freed)
+        removable.append(Videos(commit=commit, pattern=pattern, size=freed))
+    return FoundVideos(removable=removable, left=total)
 
 
 def _place(commit: Commit, entry: ManifestEntry, *, linked: bool) -> str:
