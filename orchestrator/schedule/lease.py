@@ -181,10 +181,7 @@ def acquire(
         if found is None:
             say(f"{path} cannot be read; waiting {STALE_AFTER_S:g} s to see whether a running process writes it")
         elif alive is None:
-            say(
-                f"pid {found.pid} on {found.host} ran this study last and cannot be seen from here; "
-                f"waiting {STALE_AFTER_S:g} s to see whether it still does"
-            )
+            say(_unseen(found, "ran this study last"))
         change = _watch(path, found, clock) if alive is None else None
         if found is not None and (alive or change == "moved"):
             since = time.strftime(" since %Y-%m-%d %H:%M:%S UTC", time.gmtime(found.since)) if found.since else ""
@@ -193,7 +190,7 @@ def acquire(
                 "wait for it, or stop it with `echo-matrix stop`; `echo-matrix status` works meanwhile"
             )
         if found is not None or change is None:
-            _remove_dead(path, own, found, clock)
+            _remove_dead(path, own, found, clock, say)
     raise LeaseError(f"{path}: several processes start at once; run the command again")
 
 
@@ -211,6 +208,13 @@ def _take(path: Path, own: LeaseHolder) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _unseen(holder: LeaseHolder, what: str) -> str:
+    return (
+        f"pid {holder.pid} on {holder.host} {what} and cannot be seen from here; "
+        f"waiting {STALE_AFTER_S:g} s to see whether it still does"
+    )
 
 
 def _watch(path: Path, before: LeaseHolder | None, clock: Clock) -> Literal["moved", "gone"] | None:
@@ -242,7 +246,9 @@ def _sweep(home: Path) -> None:
             left.unlink()
 
 
-def _remove_dead(path: Path, own: LeaseHolder, dead: LeaseHolder | None, clock: Clock) -> None:
+def _remove_dead(
+    path: Path, own: LeaseHolder, dead: LeaseHolder | None, clock: Clock, say: Callable[[str], None]
+) -> None:
     """Remove the file of a dead holder, or one that cannot be read (None), if it is still there.
 
     Claims go after the file that they are on, and who makes one later finds another file there: so the one claimant
@@ -253,19 +259,27 @@ def _remove_dead(path: Path, own: LeaseHolder, dead: LeaseHolder | None, clock: 
     """
     claims = [path.with_name(f".driver-{'unreadable' if dead is None else dead.nonce}.claim")]
     while (claimant := _claim(claims[-1], own)) != own:
-        alive = None if claimant is None else process_runs(claimant)
-        if claimant is None or (alive is None and _watch(claims[-1], claimant, clock)):
+        if claimant is None:
             return  # another has taken over meanwhile
-        if alive:
+        alive = process_runs(claimant)
+        if alive is None:
+            say(_unseen(claimant, "began to take this study over"))
+            if _watch(claims[-1], claimant, clock):
+                return
+        elif alive:
             raise LeaseError(
                 f"{path}: pid {claimant.pid} on {claimant.host} is taking this study over; "
                 "wait for it, `echo-matrix status` shows it"
             )
         claims.append(path.with_name(f".driver-{claimant.nonce}.claim"))
     point("lease.claimed")
-    found = read_holder(path.parent)
-    if (None if found is None else found.nonce) == (None if dead is None else dead.nonce):
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            names = parse_holder(path.read_bytes()).nonce
+        except ValueError:
+            names = None
+        if names == (None if dead is None else dead.nonce):
+            path.unlink()
     for claim in claims:
         claim.unlink(missing_ok=True)
 

@@ -57,7 +57,7 @@ APART = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Inversion:
-    """A pair of rows that the branches order differently; None: they have too few values by case in common."""
+    """A pair of rows that the branches order differently; None: too few scenes have values of both."""
 
     better_on_first: str
     better_on_second: str
@@ -208,7 +208,7 @@ def _count(scores: tuple[Floats, Floats], pairs: tuple[RowPairs, RowPairs] | Non
         at = np.flatnonzero(both)
         upper = tuple(at[index] for index in np.triu_indices(rows, 1))
         if any(not one.compared()[upper].all() for one in pairs):
-            reason = f"two rows share fewer than {FEWEST_SCENES} cases"
+            reason = f"two rows share fewer than {FEWEST_SCENES} scenes"
         elif any((one.seeds[upper] < FEWEST_SEEDS).any() for one in pairs):
             reason = "with one seed, how much another training would change is not known"
         else:

@@ -219,9 +219,13 @@ def test_a_claim_of_another_machine_is_claimed_in_turn_after_a_minute(tmp_path: 
     clock, dead = SimulatedClock(), dead_driver()
     acquire(tmp_path, holder=dead)
     claim(tmp_path, dead, dataclasses.replace(this_process(), boot_id="another"))
-    began = clock.monotonic()
-    acquire(tmp_path, clock).check()
+    began, said = clock.monotonic(), list[str]()
+    acquire(tmp_path, clock, say=said.append).check()
     assert 60.0 <= clock.monotonic() - began < 62.0
+    (told,) = said
+    assert told.endswith(
+        "began to take this study over and cannot be seen from here; waiting 60 s to see whether it still does"
+    )
 
 
 def test_a_damaged_claim_is_told(tmp_path: Path) -> None:
