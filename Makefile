@@ -31,9 +31,10 @@ test-fast: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST) -m "fast or service" $(IN_PARALLEL)
 
-# Needs root: installs Debian's SLURM, PostgreSQL, Chromium and pdflatex, and axe-core from npm; starts SLURM and MLflow on loopback.
+# Needs root: installs Debian's SLURM, PostgreSQL, Chromium and pdflatex, and axe-core from npm; starts MLflow on loopback, and a SLURM in
+# each of two processes.
 test-root: $(INSTALLED) root-packages
-	$(PYTEST) -m root --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) -m root --numprocesses 2 --dist load
 
 # Before an issue is closed: whole matrices, calibrations, then hours of kills. Needs root.
 test-long: $(INSTALLED) root-packages

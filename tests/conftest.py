@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lanes import FAST, FILES, FOLDERS, LONGEST_S, Watch, group_of, lane_of, lane_of_file
+from lanes import FAST, FILES, FOLDERS, LONGEST_S, Watch, lane_of, lane_of_file
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -49,7 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         item.add_marker(lane_of(item.path, [mark.name for mark in item.iter_markers()]))
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
     order = {name: place for place, name in enumerate(("slurm", *FILES, *FOLDERS))}
 
     def place(item: pytest.Item) -> tuple[bool, int]:

@@ -89,11 +89,6 @@ def lane_of(path: Path, marks: Sequence[str]) -> str:
     return SERVICE if "slow" in marks else lane
 
 
-def group_of(path: Path) -> str:
-    """Tests that share a process where several run the root lane: a file's, and all of SLURM, of which there is one."""
-    return "slurm" if path.parent == HERE / "slurm" else str(path)
-
-
 class Watch:
     """What a test of the fast lane starts, imports and sleeps."""
 

@@ -139,9 +139,14 @@ def cut_off(cut: Cut, driver: Driver, seconds: float) -> None:
 @pytest.mark.root
 def test_nodes_that_are_cut_off_for_a_while_end_their_attempt_and_run_the_next(cut: Cut, driver: Driver) -> None:
     cut_off(cut, driver, 12.0)
-    driver.ask("meet left right")
-    driver.say("kill")
-    assert driver.ask("watch")["ending"] == "interrupted"
+    # TCP may wait as long again before it sends anew: what begins meanwhile is lost too, and tried again.
+    for _ in range(3):
+        driver.ask("meet left right")
+        driver.say("kill")
+        ending = driver.ask("watch")["ending"]
+        if ending != "node_lost":
+            break
+    assert ending == "interrupted"
 
 
 @pytest.mark.long
