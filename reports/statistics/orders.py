@@ -4,7 +4,7 @@ Ranks are no smooth functions of the means, and ranks of resampled near ties are
 follows from the pairs whose order on both branches is sure: Kendall's tau has at least so many pairs that agree, and
 that do not. Spearman's rho follows from tau by Daniels' inequality: for $n$ rows without ties,
 
-$$ | 3 (n + 2) \tau - 2 (n + 1) \rho | \le n - 2 . $$
+$$ | 3 n \tau - 2 (n + 1) \rho | \le n - 2 . $$
 
 A row's rank lies between one more than the number of rows that are surely above it, and $n$ less those surely below.
 
@@ -31,7 +31,7 @@ def spearman_limits(tau: Limits, rows: int) -> Limits:
     """Limits of Spearman's rho that follow from those of tau."""
     if tau.low is None or tau.high is None or rows < 2:
         return Limits(reason=tau.reason or "there is no pair of rows")
-    slope, off, scale = 3.0 * (rows + 2), rows - 2.0, 2.0 * (rows + 1)
+    slope, off, scale = 3.0 * rows, rows - 2.0, 2.0 * (rows + 1)
     low = max(-1.0, (slope * tau.low - off) / scale)
     high = min(1.0, (slope * tau.high + off) / scale)
     if low <= -1.0 and high >= 1.0:

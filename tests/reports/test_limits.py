@@ -1,5 +1,6 @@
 """Limits of correlations, ranks and ratios: known answers, and how often they miss in simulated worlds."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_input import made_input, without_figures
+from scipy.stats import kendalltau, spearmanr
 
 from reports.measured import measured
 from reports.scoreboard import scoreboard
@@ -119,15 +121,21 @@ def test_tau_is_known_where_every_order_is_sure_and_unknown_where_none_is():
     assert rank_limits(unsure, 1) == [(1, 5)] * 5
 
 
-def test_rho_follows_from_tau_by_daniels_inequality():
-    rows = 7
-    tau = Limits(low=0.2, high=0.3)
-    found = spearman_limits(tau, rows)
-    assert found.low == pytest.approx((3 * 9 * 0.2 - 5) / 16)
-    assert found.high == pytest.approx((3 * 9 * 0.3 + 5) / 16)
-    assert spearman_limits(Limits(low=1.0, high=1.0), rows).high == 1.0
-    assert spearman_limits(Limits(low=-0.6, high=1.0), rows).reason == "the limits of τ allow every value"
-    assert spearman_limits(Limits(reason="there is no pair of rows"), rows).low is None
+@pytest.mark.parametrize("rows", [2, 3, 4, 5, 6])
+def test_rho_follows_from_tau_by_daniels_inequality(rows: int) -> None:
+    """Of all orders of so many rows none is outside its limits, and some is at either."""
+    beyond = []
+    for order in itertools.permutations(range(rows)):
+        tau, rho = (float(found(range(rows), order).statistic) for found in (kendalltau, spearmanr))
+        limits = spearman_limits(Limits(low=tau, high=tau), rows)
+        low, high = (-1.0, 1.0) if limits.low is None or limits.high is None else (limits.low, limits.high)
+        beyond.append((low - rho, rho - high))
+    assert np.max(beyond, axis=0) == pytest.approx([0.0, 0.0], abs=1e-9)
+
+
+def test_limits_of_tau_that_allow_every_rho_are_told() -> None:
+    assert spearman_limits(Limits(low=-0.6, high=1.0), 7).reason == "the limits of τ allow every value"
+    assert spearman_limits(Limits(reason="there is no pair of rows"), 7).low is None
 
 
 def test_fieller_is_the_ratio_of_what_does_not_vary_and_none_where_the_whole_gain_is_in_doubt():
