@@ -38,7 +38,7 @@ import numpy.typing as npt
 
 from reports.marks import FEWEST_SCENES
 from reports.statistics.held_scores import held_scores
-from reports.statistics.intervals import FEWEST_SEEDS
+from reports.statistics.intervals import FEWEST_SEEDS, Bools
 from reports.statistics.pairs import RowPairs, row_pairs
 from reports.statistics.panel import Floats, Panel
 from reports.statistics.sure_order import sure_order
@@ -122,7 +122,8 @@ def inversions(table: Table, panels: Mapping[str, Panel]) -> Inversions:
     scores = (table.scores[contrast[0]], table.scores[contrast[1]])
     pairs = _pairs(table, contrast, panels)
     above = () if pairs is None else tuple(one.above() for one in pairs)
-    found = [_inversion(table, scores, pairs, above, a, b) for a, b in inverted(table)]
+    compared = None if pairs is None else pairs[0].compared() & pairs[1].compared()
+    found = [_inversion(table, scores, pairs, above, compared, a, b) for a, b in inverted(table)]
     if pairs is not None:
         order = sure_order(pairs, fewest_seeds=1)
         at = {row: i for i, row in enumerate(table.rows)}
@@ -174,12 +175,16 @@ def _inversion(
     scores: tuple[Floats, Floats],
     pairs: tuple[RowPairs, RowPairs] | None,
     above: Sequence[Floats],
+    compared: Bools | None,
     a: int,
     b: int,
 ) -> Inversion:
-    """The pair of a row that is better on the first branch and one that is on the second; `above`: of `pairs`."""
+    """The pair of a row that is better on the first branch and one that is on the second.
+
+    `above` and `compared` are those of `pairs`; of two rows that are not compared on both branches nothing is said.
+    """
     probability = p = seeds = None
-    if pairs is not None and all(one.compared()[a, b] for one in pairs):
+    if pairs is not None and compared is not None and compared[a, b]:
         below = [float(above[0][a, b]), float(above[1][b, a])]
         probability = (1.0 - below[0]) * (1.0 - below[1])
         p, seeds = min(1.0, 2.0 * max(below)), int(min(one.seeds[a, b] for one in pairs))
